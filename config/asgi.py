@@ -1,0 +1,10 @@
+"""The web process. Only here a connection pool is right: nothing in this process forks."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+os.environ.setdefault("DATABASE_POOL", "true")
+
+from django.core.asgi import get_asgi_application  # noqa: E402  the variables above come first
+
+application = get_asgi_application()

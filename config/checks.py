@@ -1,0 +1,1 @@
+"""Misconfiguration, told when the process starts and not when it matters."""

@@ -1,0 +1,41 @@
+"""Reads the environment: real variables first, then `.env` beside manage.py."""
+
+import secrets
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+from environs import Env
+
+ROOT = Path(__file__).resolve().parent.parent
+
+env = Env()
+env.read_env(ROOT / ".env", recurse=False)
+
+
+def required_in_production(name: str, example: str, *, production: bool) -> str:
+    """A value that development may leave out and production may not."""
+    value: str = env.str(name, "")
+    if production and not value.strip():
+        raise ImproperlyConfigured(
+            f"{name} is not set. Production (DEBUG=false) needs it, for example {name}={example}"
+        )
+    return value
+
+
+def development_secret(folder: Path) -> str:
+    """A secret of this machine's own, made once: nothing to set in development, and nothing guessable either."""
+    path = folder / "secret_key"
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f"secret_key.{secrets.token_hex(4)}"
+    draft.touch(mode=0o600)
+    draft.write_text(secrets.token_urlsafe(50))
+    try:
+        path.hardlink_to(draft)  # the first of two simultaneous starts wins, the other reads its secret
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+    return path.read_text()

@@ -1,0 +1,119 @@
+"""Is it alive, and is it ready? The checks behind /healthz, /readyz and `manage.py doctor`."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+log = structlog.get_logger(__name__)
+
+MIGRATIONS_HOLD = 60  # seconds
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one check found: `fix` tells what to do where `ok` is false."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+
+
+Check = Callable[[], Result]
+
+
+def database() -> Result:
+    """Does PostgreSQL answer a query?"""
+    if settings.EMBEDDED_DATABASE:
+        fix = "The embedded PostgreSQL runs while `make run` or a manage.py command does: start one of them."
+    else:
+        fix = "Is the server of DATABASE_URL up, and may this machine and role connect to it?"
+    started = time.monotonic()
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT current_setting('server_version')")
+            version = cursor.fetchone()[0]
+    except DatabaseError as error:
+        return Result("database", False, str(error).strip().splitlines()[0], fix)
+    return Result("database", True, f"PostgreSQL {version}, {1000 * (time.monotonic() - started):.0f} ms")
+
+
+def extension() -> Result:
+    """Is pgvector there?"""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
+        row = cursor.fetchone()
+    if row is None:
+        return Result(
+            "extension",
+            False,
+            "pgvector is not created in this database",
+            "Run `manage.py migrate`; on a server of your own install pgvector first (package postgresql-18-pgvector).",
+        )
+    return Result("extension", True, f"pgvector {row[0]}")
+
+
+_migrated_at: float | None = None  # walking the migrations costs 0.1 s, so a good answer holds for a while
+
+
+def migrations() -> Result:
+    """Does the schema match this code?"""
+    global _migrated_at
+    if _migrated_at and time.monotonic() - _migrated_at < MIGRATIONS_HOLD:
+        return Result("migrations", True, "all applied")
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if plan:
+        names = ", ".join(f"{migration.app_label}.{migration.name}" for migration, _ in plan[:3])
+        more = f" and {len(plan) - 3} more" if len(plan) > 3 else ""
+        return Result("migrations", False, f"not applied: {names}{more}", "Run `manage.py migrate`.")
+    _migrated_at = time.monotonic()
+    return Result("migrations", True, "all applied")
+
+
+READINESS: list[Check] = [database, extension, migrations]
+
+
+def run(checks: list[Check]) -> list[Result]:
+    """Run the checks in order; the first that cannot reach the database speaks for those behind it."""
+    results: list[Result] = []
+    for check in checks:
+        try:
+            results.append(check())
+        except DatabaseError as error:
+            results.append(Result(check.__name__, False, str(error).strip().splitlines()[0], "See the database line."))
+    return results
+
+
+@never_cache
+@require_safe
+def healthz(_request: HttpRequest) -> JsonResponse:
+    """Alive: the process answers. Says nothing of the database, so that a restart of it does not restart us."""
+    return JsonResponse({"status": "ok"})
+
+
+@never_cache
+@require_safe
+def readyz(_request: HttpRequest) -> JsonResponse:
+    """Ready to be sent work: every readiness check passes, else 503 with the ones that do not.
+
+    Strangers may call this: the reason of a failure is in the log and in `manage.py doctor`, not here.
+    """
+    results = run(READINESS)
+    failed = [result for result in results if not result.ok]
+    for result in failed:
+        log.warning("not ready", check=result.name, detail=result.detail)
+    ready = not failed
+    body = {
+        "status": "ready" if ready else "not ready",
+        "checks": {result.name: result.detail if result.ok else "failed" for result in results},
+    }
+    return JsonResponse(body, status=200 if ready else 503, headers={} if ready else {"Retry-After": "5"})

@@ -1,0 +1,108 @@
+"""What happens around every request: an id for the logs, security headers, and an honest answer without a database."""
+
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import structlog
+from asgiref.sync import iscoroutinefunction
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
+from django.utils.decorators import sync_and_async_middleware
+from django.utils.deprecation import MiddlewareMixin
+
+Response = Any
+GetResponse = Callable[[HttpRequest], Response | Awaitable[Response]]
+
+log = structlog.get_logger(__name__)
+
+REQUEST_ID = "X-Request-ID"
+SANE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+RETRY_AFTER = "5"  # seconds: a restart of PostgreSQL is usually over by then
+
+SELF_ONLY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'self'; form-action 'self'; "
+STRICT = SELF_ONLY + "object-src 'none'"
+ADMIN = SELF_ONLY + "object-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'"
+# The admin theme evaluates Alpine.js expressions and sets inline styles (ADR 0004); everything else gets STRICT.
+POLICIES = {"/admin/": ADMIN}
+
+
+@sync_and_async_middleware
+def request_id(get_response: GetResponse) -> GetResponse:
+    """Give the request an id, its own or a fresh one; every log line and task that comes of it carries the id."""
+
+    def bound(request: HttpRequest) -> tuple[str, AbstractContextManager[None]]:
+        offered = request.headers.get(REQUEST_ID, "")
+        chosen = offered if SANE_ID.fullmatch(offered) else secrets.token_hex(8)
+        return chosen, structlog.contextvars.bound_contextvars(request_id=chosen)
+
+    if iscoroutinefunction(get_response):
+
+        async def around_async(request: HttpRequest) -> Response:
+            chosen, context = bound(request)
+            with context:
+                response = await get_response(request)
+            response[REQUEST_ID] = chosen
+            return response
+
+        return around_async
+
+    def around(request: HttpRequest) -> Response:
+        chosen, context = bound(request)
+        with context:
+            response = get_response(request)
+        response[REQUEST_ID] = chosen
+        return response
+
+    return around
+
+
+@sync_and_async_middleware
+def security_headers(get_response: GetResponse) -> GetResponse:
+    """Send the content security policy of the page's part of the site."""
+
+    def finished(request: HttpRequest, response: Response) -> Response:
+        policy = next((policy for path, policy in POLICIES.items() if request.path.startswith(path)), STRICT)
+        response.headers.setdefault("Content-Security-Policy", policy)
+        response.headers.setdefault("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
+        return response
+
+    if iscoroutinefunction(get_response):
+
+        async def around_async(request: HttpRequest) -> Response:
+            return finished(request, await get_response(request))
+
+        return around_async
+
+    def around(request: HttpRequest) -> Response:
+        return finished(request, get_response(request))
+
+    return around
+
+
+class DatabaseAway(MiddlewareMixin):
+    """Answer 503 with Retry-After, not 500, while PostgreSQL is away, restarting or overloaded."""
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if isinstance(exception, (OperationalError, InterfaceError)):
+            return unavailable(request, exception)
+        return None
+
+
+def unavailable(request: HttpRequest, reason: BaseException) -> HttpResponse:
+    """One answer for every way a database can be away; machines get JSON, people a page that needs no database."""
+    log.error("database away", path=request.path, reason=type(reason).__name__, exc_info=reason)
+    response: HttpResponse
+    if request.path.startswith("/admin/"):
+        response = HttpResponse(render_to_string("config/unavailable.html"), status=503)
+    else:
+        body = {
+            "error": "database_unavailable",
+            "detail": "The database is away. Nothing was stored; please try again.",
+        }
+        response = JsonResponse(body, status=503)
+    response["Retry-After"] = RETRY_AFTER
+    return response

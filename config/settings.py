@@ -14,20 +14,20 @@ from config.env import ROOT, development_secret, env, required_in_production
 # --- where and as what do we run? ---
 DEBUG = env.bool("DEBUG", True)
 PRODUCTION = not DEBUG
-DATA_DIR = ROOT / env.path("DATA_DIR", "var")
+DATA_DIR = ROOT / env.str("DATA_DIR", "var")
 PORT = env.int("PORT", 8000)
-LOG_LEVEL = env.log_level("LOG_LEVEL", "INFO")
+LOG_LEVEL = env.str("LOG_LEVEL", "INFO").upper()
 
 # --- who may reach us, and with which secrets? ---
 SECRET_KEY = required_in_production("SECRET_KEY", "$(openssl rand -base64 48)", production=PRODUCTION)
 SECRET_KEY = SECRET_KEY or development_secret(DATA_DIR)
-SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", [])
+SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", [])
 ALLOWED_HOSTS = [
     host.strip()
     for host in required_in_production("ALLOWED_HOSTS", "parley.example.org", production=PRODUCTION).split(",")
     if host.strip()
 ] or ["localhost", "127.0.0.1", "[::1]"]
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0)
 HTTPS = env.bool("HTTPS", PRODUCTION)
 SECURE_SSL_REDIRECT = HTTPS

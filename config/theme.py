@@ -1,8 +1,7 @@
-"""The admin's theme, in one place, so that it can be swapped (ADR 0004): Unfold, and what it needs from the settings."""
+"""The admin's theme in one place, so that it can be swapped (ADR 0004): Unfold and what it needs from settings."""
 
 from typing import Any
 
-from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 

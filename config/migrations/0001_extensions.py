@@ -21,13 +21,15 @@ $$
 
 
 def install_uuidv7(_apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    if schema_editor.connection.pg_version < 180000:
+    with schema_editor.connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('server_version_num')::int < 180000")
+        (missing,) = cursor.fetchone()
+    if missing:
         schema_editor.execute(UUIDV7)
 
 
 class Migration(migrations.Migration):
     initial = True
-    dependencies: list[tuple[str, str]] = []
     operations = [
         VectorExtension(),
         migrations.RunPython(install_uuidv7, migrations.RunPython.noop, elidable=False),

@@ -50,5 +50,9 @@ def test_a_room_imports_only_the_rooms_it_may_know(room: str) -> None:
 
 
 def test_the_watchman_sees_every_way_to_import() -> None:
-    source = "import agents.x\nfrom search import y\ndef f():\n    from conversations.log import z\nimport_module('entities.base')\n"
+    source = (
+        "import agents.x\nfrom search import y\n"
+        "def f():\n    from conversations.log import z\n"
+        "import_module('entities.base')\n"
+    )
     assert {name for _line, name in imported_rooms(source)} == {"agents", "search", "conversations", "entities"}

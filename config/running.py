@@ -1,0 +1,125 @@
+"""What `make run` does: one run per folder, the database up, the schema current, then honcho until somebody stops it."""
+
+import ctypes
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import psutil
+from django.conf import settings
+from django.core.management import call_command
+
+from config import staff
+from config.database import held
+from config.env import ROOT
+
+Say = Callable[[str], None]
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+STOP_WITHIN = 8  # seconds, after which what is left of a run is killed
+STOPPED_BY_HAND = {0, 130, 143, -signal.SIGINT, -signal.SIGTERM}
+
+
+class CannotRun(Exception):
+    """Something stands in the way of a run; the text says what to do."""
+
+
+def everything(port: int, say: Say) -> int:
+    """Run Parley on this machine until Ctrl-C; returns an exit code."""
+    url = f"http://127.0.0.1:{port}/admin/"
+    with only_run_of(settings.DATA_DIR, url):
+        check_port(port)
+        with held(settings.EMBEDDED_DATABASE) if settings.EMBEDDED_DATABASE else nullcontext():
+            call_command("migrate", verbosity=0)
+            call_command("demo", verbosity=0)
+            if password := staff.ensure_login():
+                say(f"Staff login: {staff.USERNAME} / {password}   (shown once; `make password` makes a new one)")
+            return supervise(port, lambda: say(f"Parley is ready: {url}   (Ctrl-C stops everything)"))
+
+
+@contextmanager
+def only_run_of(folder: Path, url: str) -> Iterator[None]:
+    """Hold the folder's run lock; the kernel frees it however this process ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "run.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise CannotRun(f"Parley already runs from this folder: {lock.read().strip() or 'it is starting'}") from None
+        lock.truncate(0)
+        lock.write(f"{url} (process {os.getpid()})\n")
+        lock.flush()
+        yield
+
+
+def check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise CannotRun(
+                f"Port {port} cannot be used ({error.strerror}): stop what listens there, or choose another: "
+                f"PORT={port + 1} make run"
+            ) from None
+
+
+def supervise(port: int, ready: Callable[[], None]) -> int:
+    """Start honcho on the Procfile, say when the web answers, and leave no process behind whatever happens."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)  # children of a killed honcho come to us, not to init
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    honcho = subprocess.Popen(
+        [sys.executable, "-m", "honcho", "-e", os.devnull, "-d", str(ROOT), "start", "-p", str(port)],
+        env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"},
+        preexec_fn=lambda: _prctl(PR_SET_PDEATHSIG, signal.SIGTERM),  # and it stops them if we are killed
+    )
+    signal.signal(signal.SIGINT, lambda *_: None)  # a terminal's Ctrl-C reaches honcho as well, which stops the rest
+    signal.signal(signal.SIGTERM, lambda *_: honcho.terminate())
+    threading.Thread(target=_announce, args=(port, honcho, ready), daemon=True).start()
+    code = honcho.wait()
+    _end_descendants()
+    return 0 if code in STOPPED_BY_HAND else 1
+
+
+def _announce(port: int, honcho: subprocess.Popen[bytes], ready: Callable[[], None]) -> None:
+    while honcho.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2):
+                ready()
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+
+
+def _end_descendants() -> None:
+    """After an orderly stop there are none; after honcho was killed they are ours to stop."""
+    left = psutil.Process().children(recursive=True)
+    for process in left:
+        _signal(process, signal.SIGTERM)
+    _gone, alive = psutil.wait_procs(left, timeout=STOP_WITHIN)
+    for process in alive:
+        _signal(process, signal.SIGKILL)
+
+
+def _signal(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        pass
+
+
+def _prctl(option: int, value: int) -> None:
+    """Linux only; elsewhere a killed supervisor leaves its children, as it does for every other tool there."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, value)

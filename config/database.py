@@ -23,7 +23,6 @@ from typing import IO
 from urllib.parse import quote
 
 import psutil
-import psycopg
 
 ROLE = DATABASE = "parley"
 PORT = "5432"  # names the socket file; nothing listens on TCP
@@ -136,7 +135,8 @@ class Cluster:
             if self.answers:
                 return
             self._initialise()
-            self._drop_stale_pid_file()
+            for lock in (self.data / "postmaster.pid", self.socket_folder / f".s.PGSQL.{PORT}.lock"):
+                _drop_if_stale(lock)
             settings = [
                 f"unix_socket_directories={self.socket_folder}",
                 f"port={PORT}",
@@ -145,7 +145,6 @@ class Cluster:
             ]
             flags = " ".join(f"-c {shlex.quote(setting)}" for setting in settings)
             self._run("pg_ctl", "start", "-w", f"-t{READY_WITHIN}", "-s", "-l", str(self.log), "-o", flags)
-            self._create_database()
 
     def stop(self, mode: str = "fast") -> None:
         """Stop the server; `fast` rolls open transactions back and leaves a clean data folder."""
@@ -176,33 +175,20 @@ class Cluster:
             *(("--no-sync",) if self.options is FAST else ()),
             folder=draft,
         )
+        self._run("postgres", "--single", "postgres", folder=draft, stdin=f"CREATE DATABASE {DATABASE}")
         draft.rename(self.data)
 
-    def _create_database(self) -> None:
-        with psycopg.connect(self.url.removesuffix(DATABASE) + "postgres", autocommit=True) as connection:
-            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
-                connection.execute(f"CREATE DATABASE {DATABASE}")
-
-    def _drop_stale_pid_file(self) -> None:
-        """After a crash the number in postmaster.pid may belong to a stranger, and PostgreSQL would refuse to start."""
-        pid_file = self.data / "postmaster.pid"
-        try:
-            pid = int(pid_file.read_text().splitlines()[0])
-            process = psutil.Process(pid)
-            stranger = process.name() != "postgres" or process.status() == psutil.STATUS_ZOMBIE
-        except (FileNotFoundError, ValueError, IndexError, psutil.Error):
-            return
-        if stranger:
-            pid_file.unlink()
-
-    def _run(self, program: str, *arguments: str, folder: Path | None = None) -> None:
+    def _run(self, program: str, *arguments: str, folder: Path | None = None, stdin: str = "") -> None:
         """Run one of PostgreSQL's own tools; a temporary file takes its output, since the server inherits it."""
-        command = [str(binaries(self.account) / program), *arguments, "-D", str(folder or self.data)]
+        place = ["-D", str(folder or self.data)]
+        head, tail = (arguments[:1], arguments[1:]) if program == "postgres" else (arguments, ())
+        command = [str(binaries(self.account) / program), *head, *place, *tail]
         with tempfile.TemporaryFile("w+") as output:
             finished = subprocess.run(
                 command,
                 check=False,
-                stdin=subprocess.DEVNULL,
+                input=stdin,
+                text=True,
                 stdout=output,
                 stderr=output,
                 cwd=self.place,
@@ -264,14 +250,14 @@ def throwaway(options: Sequence[str] = FAST) -> Iterator[Cluster]:
         watchman = _stop_when_i_die(cluster, home)
         yield cluster
     finally:
-        if watchman:
-            watchman.kill()
-            watchman.communicate()
         try:
             cluster.stop("immediate")
         finally:
             shutil.rmtree(home, ignore_errors=True)
             shutil.rmtree(cluster.socket_folder, ignore_errors=True)
+            if watchman:  # the last to go: a kill in the lines above still finds it on watch
+                watchman.kill()
+                watchman.communicate()
 
 
 @contextmanager
@@ -309,6 +295,17 @@ def _locked(path: Path, kind: int) -> Iterator[IO[str]]:
     with path.open("a") as file:
         fcntl.flock(file, kind)
         yield file
+
+
+def _drop_if_stale(lock: Path) -> None:
+    """After a crash the number in a lock file may belong to a stranger, and PostgreSQL would refuse to start."""
+    try:
+        process = psutil.Process(int(lock.read_text().splitlines()[0]))
+        stranger = process.name() != "postgres" or process.status() == psutil.STATUS_ZOMBIE
+    except (FileNotFoundError, ValueError, IndexError, psutil.Error):
+        return
+    if stranger:
+        lock.unlink()
 
 
 def _copy_of(shipped: Path) -> Path:

@@ -7,6 +7,7 @@ from django.core.exceptions import ImproperlyConfigured
 from environs import Env
 
 ROOT = Path(__file__).resolve().parent.parent
+SHORTEST_SECRET = 50  # characters, as Django's own deploy check wants
 
 env = Env()
 env.read_env(ROOT / ".env", recurse=False)
@@ -20,6 +21,17 @@ def required_in_production(name: str, example: str, *, production: bool) -> str:
             f"{name} is not set. Production (DEBUG=false) needs it, for example {name}={example}"
         )
     return value
+
+
+def secret_key(folder: Path, *, production: bool) -> str:
+    """The site's secret: given and long in production, made by itself in development."""
+    given = required_in_production("SECRET_KEY", "$(openssl rand -base64 48)", production=production)
+    if production and len(given) < SHORTEST_SECRET:
+        raise ImproperlyConfigured(
+            f"SECRET_KEY is too short: {len(given)} characters, {SHORTEST_SECRET} are needed. "
+            "For example SECRET_KEY=$(openssl rand -base64 48)"
+        )
+    return given or development_secret(folder)
 
 
 def development_secret(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""What `make run` does: one run per folder, the database up, the schema current, then honcho until somebody stops it."""
+"""What `make run` does: one run per folder, the database up, the schema current, then honcho until it is stopped."""
 
 import ctypes
 import fcntl
@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import psutil
@@ -30,7 +30,7 @@ STOP_WITHIN = 8  # seconds, after which what is left of a run is killed
 STOPPED_BY_HAND = {0, 130, 143, -signal.SIGINT, -signal.SIGTERM}
 
 
-class CannotRun(Exception):
+class CannotRunError(Exception):
     """Something stands in the way of a run; the text says what to do."""
 
 
@@ -56,7 +56,9 @@ def only_run_of(folder: Path, url: str) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            raise CannotRun(f"Parley already runs from this folder: {lock.read().strip() or 'it is starting'}") from None
+            raise CannotRunError(
+                f"Parley already runs from this folder: {lock.read().strip() or 'it is starting'}"
+            ) from None
         lock.truncate(0)
         lock.write(f"{url} (process {os.getpid()})\n")
         lock.flush()
@@ -69,7 +71,7 @@ def check_port(port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise CannotRun(
+            raise CannotRunError(
                 f"Port {port} cannot be used ({error.strerror}): stop what listens there, or choose another: "
                 f"PORT={port + 1} make run"
             ) from None
@@ -82,10 +84,10 @@ def supervise(port: int, ready: Callable[[], None]) -> int:
     honcho = subprocess.Popen(
         [sys.executable, "-m", "honcho", "-e", os.devnull, "-d", str(ROOT), "start", "-p", str(port)],
         env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"},
-        preexec_fn=lambda: _prctl(PR_SET_PDEATHSIG, signal.SIGTERM),  # and it stops them if we are killed
+        preexec_fn=_stop_with_parent,  # noqa: PLW1509  no thread runs yet, and only one system call happens there
     )
-    signal.signal(signal.SIGINT, lambda *_: None)  # a terminal's Ctrl-C reaches honcho as well, which stops the rest
-    signal.signal(signal.SIGTERM, lambda *_: honcho.terminate())
+    for number in (signal.SIGINT, signal.SIGTERM):  # a terminal's Ctrl-C reaches honcho directly, too: it asks once
+        signal.signal(number, lambda *_: honcho.terminate())
     threading.Thread(target=_announce, args=(port, honcho, ready), daemon=True).start()
     code = honcho.wait()
     _end_descendants()
@@ -113,10 +115,13 @@ def _end_descendants() -> None:
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:
-    try:
+    with suppress(psutil.NoSuchProcess):
         process.send_signal(number)
-    except psutil.NoSuchProcess:
-        pass
+
+
+def _stop_with_parent() -> None:
+    """In the child, before its program starts: when we are killed, honcho is told to stop and stops the rest."""
+    _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _prctl(option: int, value: int) -> None:

@@ -9,7 +9,7 @@ from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
 from config import database, logs, theme
-from config.env import ROOT, development_secret, env, required_in_production
+from config.env import ROOT, env, required_in_production, secret_key
 
 # --- where and as what do we run? ---
 DEBUG = env.bool("DEBUG", True)
@@ -19,8 +19,7 @@ PORT = env.int("PORT", 8000)
 LOG_LEVEL = env.str("LOG_LEVEL", "INFO").upper()
 
 # --- who may reach us, and with which secrets? ---
-SECRET_KEY = required_in_production("SECRET_KEY", "$(openssl rand -base64 48)", production=PRODUCTION)
-SECRET_KEY = SECRET_KEY or development_secret(DATA_DIR)
+SECRET_KEY = secret_key(DATA_DIR, production=PRODUCTION)
 SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", [])
 ALLOWED_HOSTS = [
     host.strip()
@@ -101,6 +100,8 @@ TEMPLATES = [
 # --- where does everything live? one PostgreSQL ---
 EMBEDDED_DATABASE = None if env.str("DATABASE_URL", "") else database.Cluster(DATA_DIR / "postgres")
 DATABASE_TIMEOUT = env.int("DATABASE_TIMEOUT", 10)
+DATABASE_LOCK_TIMEOUT = env.int("DATABASE_LOCK_TIMEOUT", 5)
+DATABASE_IDLE_TIMEOUT = env.int("DATABASE_IDLE_TIMEOUT", 60)
 DATABASE_POOL = env.bool("DATABASE_POOL", False)  # config/asgi.py turns it on: a pool must not be forked
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
@@ -112,8 +113,8 @@ DATABASES: dict[str, dict[str, Any]] = {
 DATABASES["default"]["OPTIONS"] = {
     "application_name": "parley",
     "connect_timeout": env.int("DATABASE_CONNECT_TIMEOUT", 5),
-    "options": f"-c statement_timeout={DATABASE_TIMEOUT}s -c lock_timeout={env.int('DATABASE_LOCK_TIMEOUT', 5)}s "
-    f"-c idle_in_transaction_session_timeout={env.int('DATABASE_IDLE_TIMEOUT', 60)}s",
+    "options": f"-c statement_timeout={DATABASE_TIMEOUT}s -c lock_timeout={DATABASE_LOCK_TIMEOUT}s"
+    f" -c idle_in_transaction_session_timeout={DATABASE_IDLE_TIMEOUT}s",
     **DATABASES["default"].get("OPTIONS", {}),
 }
 if DATABASE_POOL:

@@ -20,6 +20,7 @@ class Command(BaseCommand):
         except User.DoesNotExist:
             known = ", ".join(User.objects.filter(is_staff=True).values_list("username", flat=True)[:5])
             raise CommandError(
-                f"There is no staff account '{username}'. " + (f"There is: {known}." if known else "`make run` makes one.")
+                f"There is no staff account '{username}'. "
+                + (f"There is: {known}." if known else "`make run` makes one.")
             ) from None
         self.stdout.write(f"Staff login: {username} / {password}   (shown once)")

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from config.database import EmbeddedServerError
-from config.running import CannotRun, everything
+from config.running import CannotRunError, everything
 
 
 class Command(BaseCommand):
@@ -20,7 +20,7 @@ class Command(BaseCommand):
 
         try:
             code = everything(settings.PORT, say)
-        except (CannotRun, EmbeddedServerError) as error:
+        except (CannotRunError, EmbeddedServerError) as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
             code = 0

@@ -25,9 +25,18 @@ class Command(BaseCommand):
         }
         flat = [str(part) for pair in arguments.items() for part in pair]
         _keep_the_database_lock()
-        os.execv(
+        os.execv(  # noqa: S606  no shell is wanted
             sys.executable,
-            [sys.executable, "-m", "uvicorn", "config.asgi:application", "--no-access-log", "--no-proxy-headers", "--no-server-header", *flat],
+            [
+                sys.executable,
+                "-m",
+                "uvicorn",
+                "config.asgi:application",
+                "--no-access-log",
+                "--no-proxy-headers",
+                "--no-server-header",
+                *flat,
+            ],
         )
 
 

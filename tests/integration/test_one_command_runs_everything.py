@@ -1,0 +1,152 @@
+"""`manage.py up`, which is what `make run` does: started, doubled, interrupted and killed as people do."""
+
+import os
+import re
+import signal
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psutil
+import pytest
+
+from tests.processes import Running, eventually, free_port, manage
+
+READY = r"Parley is ready: (\S+)"
+LOGIN = r"Staff login: admin / (\S+)"
+
+
+@pytest.fixture
+def place() -> Iterator[dict[str, str]]:
+    """The variables of a fresh installation."""
+    with TemporaryDirectory(prefix="parley-test-") as folder:
+        Path(folder).chmod(0o711)
+        yield {"DATA_DIR": f"{folder}/var", "PORT": str(free_port())}
+
+
+@contextmanager
+def up(place: dict[str, str]) -> Iterator[Running]:
+    with manage("up", **place) as run:
+        yield run
+
+
+def answers(place: dict[str, str], path: str) -> int:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{place['PORT']}{path}", timeout=10) as response:
+            status: int = response.status
+            return status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def servers(place: dict[str, str]) -> list[psutil.Process]:
+    """The PostgreSQL processes of this installation, whoever their parent is."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if any(word.startswith(place["DATA_DIR"]) for word in process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return [process for process in found if process.name() == "postgres"]
+
+
+def named(run: Running, text: str) -> psutil.Process:
+    return next(process for process in run.family() if text in " ".join(process.cmdline()))
+
+
+def test_first_run_second_run_and_a_run_beside_it(place: dict[str, str]) -> None:
+    with up(place) as first:
+        password = first.wait_for(LOGIN)[1]
+        assert first.wait_for(READY)[1] == f"http://127.0.0.1:{place['PORT']}/admin/"
+        assert answers(place, "/healthz") == 200
+        assert answers(place, "/admin/login/") == 200
+        with up(place) as second:
+            second.wait_for("Parley already runs from this folder: http")
+            assert second.exit_code() == 1
+        family = first.family()
+        assert first.end() == 0
+        eventually(lambda: not any(process.is_running() for process in family), "every process ends")
+        assert not servers(place)
+    with up(place) as again:
+        again.wait_for(READY)
+        assert not re.search(LOGIN, "".join(again.output))
+        with manage("shell", "-c", _logs_in(password), **place) as shell:
+            shell.wait_for("logs in: True")
+        assert again.end(signal.SIGTERM) == 0
+
+
+def _logs_in(password: str) -> str:
+    return (
+        "from django.contrib.auth import authenticate;"
+        f"print('logs in:', bool(authenticate(username='admin', password={password!r})))"
+    )
+
+
+@pytest.mark.parametrize("victim", ["manage.py up", "honcho", "uvicorn"])
+def test_a_killed_process_takes_the_run_down_and_the_next_one_starts(place: dict[str, str], victim: str) -> None:
+    with up(place) as run:
+        run.wait_for(READY)
+        family = run.family()
+        named(run, victim).kill()
+        assert run.exit_code() != 0
+        eventually(lambda: not any(_alive(process) for process in family), "no process is left behind")
+    with up(place) as again:
+        again.wait_for(READY)
+        assert answers(place, "/readyz") in {200, 503}
+        assert again.end() == 0
+    assert not servers(place)
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_an_interrupted_first_run_leaves_nothing_in_the_way(place: dict[str, str]) -> None:
+    with up(place) as run:
+        eventually(lambda: servers(place) or run.process.poll() is not None, "the database starts")
+        run.end(signal.SIGKILL)
+    with up(place) as again:
+        again.wait_for(READY)
+        assert again.end() == 0
+
+
+def test_a_port_in_use_is_named_with_a_way_out(place: dict[str, str]) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", int(place["PORT"])))
+        listener.listen()
+        with up(place) as run:
+            run.wait_for(rf"Port {place['PORT']} cannot be used \(Address already in use\).*PORT=\d+ make run")
+            assert run.exit_code() == 1
+
+
+def test_a_new_password_replaces_the_old_one(place: dict[str, str]) -> None:
+    with manage("migrate", "-v0", **place) as migrate:
+        assert migrate.exit_code() == 0
+    with manage("password", **place) as none_yet:
+        none_yet.wait_for("There is no staff account 'admin'. `make run` makes one.")
+    create = "from config import staff; print('first:', staff.ensure_login(), staff.ensure_login())"
+    with manage("shell", "-c", create, **place) as shell:
+        first = shell.wait_for(r"first: (\S+) None")[1]
+    with manage("password", **place) as fresh:
+        second = fresh.wait_for(LOGIN)[1]
+    for password, works in ((first, False), (second, True)):
+        with manage("shell", "-c", _logs_in(password), **place) as shell:
+            shell.wait_for(f"logs in: {works}")
+
+
+def test_the_doctor_tells_a_stopped_database_and_what_to_do(place: dict[str, str]) -> None:
+    os.makedirs(place["DATA_DIR"])
+    with manage("doctor", **place) as doctor:
+        doctor.wait_for(r"ok +disk")
+        doctor.wait_for(r"FAIL +database +.*No such file or directory")
+        doctor.wait_for("-> The embedded PostgreSQL runs while `make run`")
+        assert doctor.exit_code() == 1

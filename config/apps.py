@@ -1,6 +1,7 @@
 """Registers the ground floor as an app: its commands, checks, migrations and translations."""
 
 from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
 
 
@@ -10,3 +11,5 @@ class GroundFloorConfig(AppConfig):
 
     def ready(self) -> None:
         from config import checks  # noqa: F401  registers the system checks
+
+        autodiscover_modules("tasks")  # every room registers its tasks and finders in a module of this name

@@ -5,6 +5,7 @@ from typing import Any
 from django.apps import AppConfig
 from django.db import connections
 from django.db.models.signals import post_migrate
+from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
 
 
@@ -15,6 +16,7 @@ class GroundFloorConfig(AppConfig):
     def ready(self) -> None:
         from config import checks  # noqa: F401  registers the system checks
 
+        autodiscover_modules("tasks")  # every room registers its tasks and finders in a module of this name
         post_migrate.connect(heal_isolation, sender=self)
 
 

@@ -80,6 +80,9 @@ def configure(*, level: str, as_json: bool) -> None:
                 },  # the request line holds query strings, and so search texts
                 "django.server": {"level": logging.INFO},
                 "httpx": {"level": logging.WARNING},
+                "django-q": {
+                    "level": logging.WARNING
+                },  # it tells every step of every task; the queue tells what counts
             },
         }
     )

@@ -126,7 +126,20 @@ if DATABASE_POOL:
     }
 
 # --- how does work wait its turn? ---
-Q_CLUSTER: dict[str, Any] = {"name": "parley", "orm": "default", "timeout": 60, "retry": 120}
+WORKER_PROCESSES = env.int("WORKER_PROCESSES", 4)
+Q_CLUSTER: dict[str, Any] = {  # django-q2 runs the tasks, our broker decides which: docs/adr/0010
+    "name": "parley",
+    "broker_class": "config.queue.Broker",
+    "bulk": 1,
+    "queue_limit": 1,
+    "timeout": 60,  # each task brings its own
+    "retry": 3700,  # unused: a lease is a column; django-q2 only wants it above any timeout
+    "max_attempts": 1,
+    "ack_failures": True,
+    "save_limit": -1,
+    "scheduler": False,
+    "catch_up": False,
+}
 
 # --- in which languages? ---
 LANGUAGE_CODE = env.str("LANGUAGE_CODE", "en")

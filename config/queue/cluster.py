@@ -1,0 +1,104 @@
+"""One group of processes: a django-q2 cluster, its row in `queue_workers`, and the signs that it is sick."""
+
+import time
+from dataclasses import dataclass, field
+
+import structlog
+from django.db import connection, connections
+
+from config.queue import processes, rows, running
+
+log = structlog.get_logger(__name__)
+
+AUXILIARY = 4  # processes of a cluster besides its workers: the cluster itself, sentinel, pusher, monitor
+STUCK_AFTER = 5.0  # seconds in which work was due and none was started
+GRACE = 10.0  # seconds a fresh cluster is not judged
+
+
+@dataclass
+class Cluster:
+    """Seen from the supervisor, which is its parent."""
+
+    size: int
+    worker_id: int = 0
+    pid: int = 0
+    started: float = 0.0
+    restarts: int = 0
+    _progress: object = None
+    _moved: float = 0.0
+    _whole: float = 0.0
+    _gone: dict[int, float] = field(default_factory=dict)
+
+    def start(self) -> None:
+        """Fork the cluster: cheap, and it shares the memory of what is already imported."""
+        connections.close_all()  # a connection must never be shared across a fork
+        self.pid = processes.fork_group(lambda: run_cluster(self.worker_id, self.size))
+        self.started = self._moved = self._whole = time.monotonic()
+        log.info("worker group started", worker=self.worker_id, pid=self.pid, processes=self.size)
+
+    def kill(self) -> None:
+        if self.pid:
+            processes.kill_group(self.pid)
+
+    def examine(self) -> str:
+        """Free what dead processes held, and tell what is wrong with the group, or nothing."""
+        now = time.monotonic()
+        living = processes.members(self.pid)
+        held = rows.held_by(self.worker_id)
+        self._free_the_dead(held, living)
+        if len(living) >= self.size + AUXILIARY:
+            self._whole = now
+        if now - self.started < GRACE:
+            self._moved = now
+            return ""
+        if now - self._whole > STUCK_AFTER:
+            return f"only {len(living)} of {self.size + AUXILIARY} processes live"
+        if any(row.overdue > STUCK_AFTER for row in held if row.pid in living):
+            return "a task outlived its lease"
+        running_now = sum(row.pid in living for row in held)
+        progress = (_tasks_ended(self.worker_id), frozenset(row.claim for row in held if row.pid))
+        if progress != self._progress or running_now >= self.size or not _work_waits(held):
+            self._progress, self._moved = progress, now
+        if now - self._moved > STUCK_AFTER:
+            return f"work is due and nothing was started for {STUCK_AFTER:.0f} s"
+        return ""
+
+    def _free_the_dead(self, held: list[rows.Held], living: set[int]) -> None:
+        for row in held:
+            if row.pid is not None and row.pid not in living:
+                log.error("task's process died", worker=self.worker_id, pid=row.pid, task_id=row.claim.id)
+                rows.fail(row.claim, rows.Place(self.worker_id, row.pid), "Its worker process died in the middle.")
+
+
+def run_cluster(worker_id: int, size: int) -> None:
+    """The life of a cluster's first process; ends when its sentinel does."""
+    from django_q.cluster import Cluster as DjangoQCluster
+    from django_q.conf import Conf
+
+    connections.close_all()
+    running.worker_id = worker_id
+    Conf.WORKERS, Conf.QUEUE_LIMIT = size, 1  # a task waits in rows, where every cluster can reach it, not in memory
+    cluster = DjangoQCluster()
+    cluster.start()
+    cluster.sentinel.join()
+    if cluster.sentinel.exitcode:
+        raise SystemExit(f"The sentinel of worker {worker_id} ended with {cluster.sentinel.exitcode}.")
+
+
+def _tasks_ended(worker_id: int) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce(sum(done + failed), 0) FROM queue_minutes"
+            " WHERE worker_id = %s AND minute > clock_timestamp() - interval '2 minutes'",
+            [worker_id],
+        )
+        return int(cursor.fetchone()[0])
+
+
+def _work_waits(held: list[rows.Held]) -> bool:
+    """Is anything claimed and not started, or due and not claimed, for longer than a moment?"""
+    if any(row.pid is None and row.age > 1 for row in held):
+        return True
+    with connection.cursor() as cursor:
+        due_in = rows.next_due_in(cursor)
+    return due_in is not None and due_in < -1

@@ -20,6 +20,9 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DataError, IntegrityError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 
+from conversations import unanswered
+from conversations.models import Fate
+
 log = structlog.get_logger(__name__)
 
 Json = Mapping[str, Any]
@@ -146,7 +149,10 @@ def count(conversation_id: UUID) -> int:
 
 
 def clear(conversation_id: UUID, *, by: str) -> int:
-    """Mark every message deleted and return their number; they stay stored and keep their indexes."""
+    """Mark every message deleted and return their number; they stay stored and keep their indexes.
+
+    What still waited for an answer gets none: open bursts and unfinished turns go with the fate of being cleared.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
         _lock(cursor, conversation_id)
         cursor.execute(
@@ -154,6 +160,8 @@ def clear(conversation_id: UUID, *, by: str) -> int:
             (conversation_id,),
         )
         cleared: int = cursor.rowcount
+        unanswered.discard(conversation_id, Fate.CLEARED, rule=by)
+        unanswered.withdraw(conversation_id, Fate.CLEARED, rule=by)
     log.info("conversation cleared", conversation=str(conversation_id), by=by, messages=cleared)
     return cleared
 

@@ -7,10 +7,11 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 
+from conversations import unanswered
 from conversations.log import ConversationNotFoundError
-from conversations.models import Conversation, Mode
+from conversations.models import Conversation, Fate, Mode
 
 log = structlog.get_logger(__name__)
 
@@ -45,8 +46,12 @@ def get(conversation_id: UUID) -> Conversation:
 
 
 def close(conversation_id: UUID, *, by: str) -> bool:
-    """End it: its chat may start a new one. False where it was closed already."""
-    closed = Conversation.objects.live().filter(pk=conversation_id).update(mode=Mode.CLOSED)
+    """End it, with what still waits for an answer: its chat may start a new one. False where it was closed."""
+    with transaction.atomic():
+        closed = Conversation.objects.live().filter(pk=conversation_id).update(mode=Mode.CLOSED)
+        if closed:
+            unanswered.discard(conversation_id, Fate.CLEARED, rule=by)
+            unanswered.withdraw(conversation_id, Fate.CLEARED, rule=by)
     if closed:
         log.info("conversation closed", conversation=str(conversation_id), by=by)
     return bool(closed)

@@ -2,6 +2,27 @@
 
 from conversations.models.api_key import ApiKey, Scope
 from conversations.models.conversation import Conversation, Mode
+from conversations.models.delivery import Delivery, DeliveryStatus
 from conversations.models.message import Message, Role
+from conversations.models.message_buffer import MessageBuffer
+from conversations.models.message_fate import Fate, MessageFate
+from conversations.models.tally import Tally
+from conversations.models.turn import Trigger, Turn, TurnStatus
 
-__all__ = ["ApiKey", "Conversation", "Message", "Mode", "Role", "Scope"]
+__all__ = [
+    "ApiKey",
+    "Conversation",
+    "Delivery",
+    "DeliveryStatus",
+    "Fate",
+    "Message",
+    "MessageBuffer",
+    "MessageFate",
+    "Mode",
+    "Role",
+    "Scope",
+    "Tally",
+    "Trigger",
+    "Turn",
+    "TurnStatus",
+]

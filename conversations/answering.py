@@ -1,0 +1,126 @@
+"""A turn, step by step: claim it, read what was said, ask the agent, settle.
+
+Each step reads rows and writes rows; a process that dies between two of them leaves a lease that runs out, and the next
+one begins again at the first.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, connection
+
+from agents import runtime
+from agents.outcomes import Outcome
+from agents.runtime import AgentError, Request, Said
+from config.crash import crash_point
+from conversations import log, turns
+from conversations.buffering import wake_turns
+from conversations.models import Conversation
+from conversations.turns import Busy, Claimed, Idle, LeaseLost, Settled
+
+logger = structlog.get_logger(__name__)
+
+
+def answer(conversation_id: UUID) -> Settled | LeaseLost | Busy | Idle:
+    """Run the conversation's oldest unfinished turn once, whatever comes of it."""
+    match turns.claim(conversation_id):
+        case Busy(until) as busy:
+            wake_turns(conversation_id, at=until)
+            return busy
+        case Idle() as idle:
+            return idle
+        case Claimed() as claimed:
+            with structlog.contextvars.bound_contextvars(turn=str(claimed.id), attempt=claimed.attempts):
+                return _run(claimed)
+
+
+def _run(claimed: Claimed) -> Settled | LeaseLost:
+    crash_point("after_claim")
+    request = None
+    try:
+        with kept_alive(claimed) as ours:
+            request = read(claimed, ours)
+            outcome = ask(request)
+        crash_point("before_commit")
+        result = turns.settle(claimed, outcome)
+        crash_point("after_commit")
+    except DatabaseError:
+        raise  # the queue tries again when the database is back; the lease says from when
+    except Exception as error:
+        result = _failed(claimed, error)
+    _tell(claimed, result)
+    return result
+
+
+def read(claimed: Claimed, ours: threading.Event) -> Request:
+    """Everything the agent may know: who it is, what was said before, and the burst with its corrections."""
+    conversation = Conversation.objects.get(pk=claimed.conversation_id)
+    burst_ids = {message["message_id"] for message in claimed.input}
+    corrections = {id_ for message in claimed.input for id_ in message.get("edits", ())}
+    first = min(message["message_index"] for message in claimed.input)
+    earlier = log.history(claimed.conversation_id, before_index=first, limit=settings.INTERVIEW_HISTORY_LIMIT)
+    return Request(
+        turn_id=claimed.id,
+        conversation_id=claimed.conversation_id,
+        user_id=conversation.user_id,
+        agent_id=conversation.agent_id,
+        interview_step=claimed.interview_step,
+        late=claimed.interview_step < conversation.interview_step,
+        history=[Said(e.role, e.content) for e in earlier if str(e.id) not in burst_ids | corrections],
+        burst=[message["content"] for message in claimed.input],
+        still_ours=ours.is_set,
+    )
+
+
+def ask(request: Request) -> Outcome:
+    crash_point("before_llm")
+    outcome = runtime.run(request)
+    crash_point("after_llm")
+    return outcome
+
+
+@contextmanager
+def kept_alive(claimed: Claimed) -> Iterator[threading.Event]:
+    """Renew the lease while the agent thinks; the event is cleared when the turn is no longer ours."""
+    ours, over = threading.Event(), threading.Event()
+    ours.set()
+
+    def beat() -> None:
+        try:
+            while not over.wait(settings.INTERVIEW_TURN_LEASE / 3):
+                try:
+                    if not turns.renew(claimed):
+                        ours.clear()
+                        return
+                except DatabaseError:
+                    connection.close()  # it may be back for the next beat; settling is fenced either way
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=beat, name="turn-lease", daemon=True)
+    thread.start()
+    try:
+        yield ours
+    finally:
+        over.set()
+        thread.join()
+
+
+def _failed(claimed: Claimed, error: Exception) -> Settled | LeaseLost:
+    permanent = bool(getattr(error, "permanent", not isinstance(error, AgentError) and claimed.attempts > 1))
+    logger.warning("turn failed", reason=type(error).__name__, permanent=permanent, exc_info=error)
+    apology = runtime.on_failure(None, [message["content"] for message in claimed.input])
+    return turns.fail(claimed, f"{type(error).__name__}: {error}"[:2000], permanent=permanent, apology=apology)
+
+
+def _tell(claimed: Claimed, result: Settled | LeaseLost) -> None:
+    if isinstance(result, LeaseLost):
+        logger.warning("lease lost", generation=claimed.generation)
+    else:
+        logger.info("turn settled", status=str(result.status), messages=len(claimed.input))

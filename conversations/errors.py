@@ -1,0 +1,30 @@
+"""What a conversation refuses."""
+
+
+class ConversationError(Exception):
+    """The conversation refuses this."""
+
+    permanent = True  # the same call would be refused again
+
+    def __str__(self) -> str:
+        return super().__str__() or (self.__doc__ or "")
+
+
+class BlankMessageError(ConversationError):
+    """A message without a visible character opens no burst and is not stored."""
+
+
+class ConversationClosedError(ConversationError):
+    """The conversation is closed; its chat may open a new one."""
+
+
+class UnknownActivityError(ConversationError):
+    """An activity is typing, recording, uploading or cancel."""
+
+
+class NotInBurstError(ConversationError):
+    """There is no such message in this conversation."""
+
+
+class NothingToRetryError(ConversationError):
+    """Only a failed turn can be tried again."""

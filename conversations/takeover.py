@@ -1,0 +1,51 @@
+"""Staff in the place of the agent: taking over, answering, handing back."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+
+from conversations import buffering, log, outbox, unanswered
+from conversations.errors import ConversationClosedError
+from conversations.models import Conversation, Fate, Mode
+
+logger = structlog.get_logger(__name__)
+
+
+def take_over(conversation_id: UUID, *, by: str) -> bool:
+    """From here on staff answer: what waits is left to them, and a draft being written is not sent."""
+    with transaction.atomic():
+        buffering.lock(conversation_id)
+        if not _switch(conversation_id, Mode.AUTO, Mode.MANUAL):
+            return False
+        unanswered.discard(conversation_id, Fate.STAFF, rule=by)
+        unanswered.withdraw(conversation_id, Fate.STAFF, rule=by)
+    logger.info("conversation taken over", conversation=str(conversation_id), by=by)
+    return True
+
+
+def hand_back(conversation_id: UUID, *, by: str) -> bool:
+    """The agent answers again, from the next message on: what staff dealt with is context to it, not a task."""
+    with transaction.atomic():
+        buffering.lock(conversation_id)
+        if not _switch(conversation_id, Mode.MANUAL, Mode.AUTO):
+            return False
+    logger.info("conversation handed back", conversation=str(conversation_id), by=by)
+    return True
+
+
+def reply(conversation_id: UUID, content: str, *, by: str) -> log.Entry:
+    """Say something to the person as staff, through the same outbox."""
+    with transaction.atomic():
+        buffering.lock(conversation_id)
+        if Conversation.objects.filter(pk=conversation_id, mode=Mode.CLOSED).exists():
+            raise ConversationClosedError
+        entry = log.append(conversation_id, "assistant", content, author=by)
+        outbox.enqueue(entry)
+    return entry
+
+
+def _switch(conversation_id: UUID, before: Mode, after: Mode) -> bool:
+    return bool(Conversation.objects.filter(pk=conversation_id, mode=before).update(mode=after))

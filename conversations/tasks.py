@@ -1,0 +1,48 @@
+"""The wake-ups of this room, and the finders of what nobody was woken for."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from config.queue import finder, task
+from conversations import answering, buffering
+from conversations.log import ConversationNotFoundError
+from conversations.models import MessageBuffer, Turn
+
+LATE = timedelta(seconds=5)  # after which a timer counts as lost
+AT_ONCE = 1000  # rows a finder wakes in one go
+
+
+@task(buffering.FLUSH, timeout=30)
+def flush(conversation_id: str, interview_step: int) -> None:
+    """A burst may be over."""
+    try:
+        buffering.flush(UUID(conversation_id), interview_step)
+    except ConversationNotFoundError:
+        return  # erased meanwhile
+
+
+@task(buffering.RUN, timeout=600)
+def run(conversation_id: str) -> None:
+    """The conversation may owe an answer."""
+    answering.answer(UUID(conversation_id))
+
+
+@finder("bursts.overdue")
+def wake_overdue_bursts() -> int:
+    """Open bursts whose timer is gone."""
+    overdue = MessageBuffer.objects.due(late_by=LATE)
+    rows = list(overdue.values_list("conversation_id", "interview_step", "flush_at")[:AT_ONCE])
+    for conversation_id, step, flush_at in rows:
+        buffering.set_timer(conversation_id, step, flush_at)
+    return len(rows)
+
+
+@finder("turns.overdue")
+def wake_overdue_turns() -> int:
+    """Turns whose lease ran out or whose wake-up is gone."""
+    ids = list(Turn.objects.overdue().values_list("conversation_id", flat=True).distinct()[:AT_ONCE])
+    for conversation_id in ids:
+        buffering.wake_turns(conversation_id)
+    return len(ids)

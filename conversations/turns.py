@@ -212,21 +212,24 @@ def _give_way(claimed: Claimed, outcome: Outcome) -> bool:
     return True
 
 
-# The next waiting turn of the step takes our messages before its own; else the open burst carries us to its turn.
+# The next waiting turn of the step takes our messages before its own; where none waits, the open burst carries us to
+# its turn. Never past one that has no room for us: order is kept, and so is the limit.
 GIVE_WAY = """
 WITH next AS (
-    SELECT id FROM turns WHERE conversation_id = %(conversation)s AND status = 'waiting'
-        AND interview_step = %(step)s AND id > %(turn)s AND jsonb_array_length(input) + %(size)s <= %(max_size)s
-        AND (SELECT sum(octet_length(m ->> 'content')) FROM jsonb_array_elements(input) AS m) + %(bytes)s <= %(max_bytes)s
+    SELECT id, jsonb_array_length(input) AS size,
+        (SELECT sum(octet_length(message ->> 'content')) FROM jsonb_array_elements(input) AS message) AS bytes
+    FROM turns WHERE conversation_id = %(conversation)s AND status = 'waiting' AND interview_step = %(step)s
+        AND id > %(turn)s
     ORDER BY id LIMIT 1
 ), taken AS (
     UPDATE turns SET input = %(input)s::jsonb || input, redrafts = %(redrafts)s, updated_at = clock_timestamp()
-    FROM next WHERE turns.id = next.id RETURNING turns.id
+    FROM next WHERE turns.id = next.id AND size + %(size)s <= %(max_size)s AND bytes + %(bytes)s <= %(max_bytes)s
+    RETURNING turns.id
 ), carried AS (
     UPDATE message_buffers SET carries = %(turn)s, updated_at = clock_timestamp()
     WHERE conversation_id = %(conversation)s AND interview_step = %(step)s AND carries IS NULL
-        AND NOT EXISTS (SELECT FROM next) AND jsonb_array_length(messages) + %(size)s <= %(max_size)s
-        AND size_bytes + %(bytes)s <= %(max_bytes)s
+        AND NOT EXISTS (SELECT FROM next)
+        AND jsonb_array_length(messages) + %(size)s <= %(max_size)s AND size_bytes + %(bytes)s <= %(max_bytes)s
     RETURNING id
 )
 SELECT (SELECT id FROM taken), (SELECT id FROM carried)

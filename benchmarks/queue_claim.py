@@ -1,4 +1,4 @@
-"""What does one claim cost with 100,000 tasks due, and with 100,000 timers waiting? Against stock django-q2's dequeue."""
+"""What does a claim cost with 100,000 tasks due, and with 100,000 timers waiting? Beside it stock django-q2's dequeue."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One group of processes: a django-q2 cluster, its row in `queue_workers`, and the signs that it is sick."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 from django.db import connection, connections
@@ -12,7 +12,7 @@ log = structlog.get_logger(__name__)
 
 AUXILIARY = 4  # processes of a cluster besides its workers: the cluster itself, sentinel, pusher, monitor
 STUCK_AFTER = 5.0  # seconds in which work was due and none was started
-GRACE = 10.0  # seconds a fresh cluster is not judged
+GRACE = 20.0  # seconds a fresh cluster has to get all its processes up, on a busy machine
 
 
 @dataclass
@@ -27,13 +27,12 @@ class Cluster:
     _progress: object = None
     _moved: float = 0.0
     _whole: float = 0.0
-    _gone: dict[int, float] = field(default_factory=dict)
 
     def start(self) -> None:
         """Fork the cluster: cheap, and it shares the memory of what is already imported."""
         connections.close_all()  # a connection must never be shared across a fork
         self.pid = processes.fork_group(lambda: run_cluster(self.worker_id, self.size))
-        self.started = self._moved = self._whole = time.monotonic()
+        self.started, self._whole = time.monotonic(), 0.0
         log.info("worker group started", worker=self.worker_id, pid=self.pid, processes=self.size)
 
     def kill(self) -> None:
@@ -47,10 +46,10 @@ class Cluster:
         held = rows.held_by(self.worker_id)
         self._free_the_dead(held, living)
         if len(living) >= self.size + AUXILIARY:
+            self._moved = self._moved if self._whole else now
             self._whole = now
-        if now - self.started < GRACE:
-            self._moved = now
-            return ""
+        if not self._whole:
+            return "it did not start" if now - self.started > GRACE else ""
         if now - self._whole > STUCK_AFTER:
             return f"only {len(living)} of {self.size + AUXILIARY} processes live"
         if any(row.overdue > STUCK_AFTER for row in held if row.pid in living):

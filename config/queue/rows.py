@@ -1,7 +1,7 @@
 """What happens to a row of `queue_tasks`: every statement of the queue, each fenced by the claim it belongs to.
 
-All times are the database's. Claims and acknowledgements do not wait for the disk: PostgreSQL may forget the last half
-second of them in a crash, and the task runs again, as it may after any crash. Enqueueing and failures do wait.
+All times are the database's. Claims and starts do not wait for the disk: where PostgreSQL forgets the last of them in a
+crash, the row is simply claimed again. What ends a task does wait, or tasks that were done would run again.
 """
 
 from dataclasses import dataclass
@@ -185,8 +185,8 @@ ON CONFLICT (minute, worker_id, pid, name) DO UPDATE SET
     latest_ms = greatest(minute.latest_ms, EXCLUDED.latest_ms)
 """
 ACKNOWLEDGE = f"""
-{QUICKLY}, ended AS (
-    DELETE FROM queue_tasks USING quickly
+WITH ended AS (
+    DELETE FROM queue_tasks
     WHERE id = %(id)s AND generation = %(generation)s AND state = 'leased' RETURNING name
 )
 {COUNT}

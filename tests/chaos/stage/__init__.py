@@ -1,0 +1,1 @@
+"""Tasks for real workers to run, and to be killed in."""

@@ -1,0 +1,67 @@
+"""What /metrics tells of bursts, turns and fates. Windows of an hour, so that a scrape costs the same in every year."""
+
+from prometheus_client.core import CounterMetricFamily
+
+from config.metrics import NUMBERS, Number
+from conversations.reconcile import FORGOTTEN_TODAY
+
+LAST_HOUR = "created_at > clock_timestamp() - interval '1 hour'"
+
+NUMBERS += [
+    Number("parley_bursts_open", "Bursts that are being listened to.", "SELECT count(*) FROM message_buffers"),
+    Number(
+        "parley_bursts_overdue",
+        "Open bursts whose time has been over for five seconds.",
+        "SELECT count(*) FROM message_buffers WHERE flush_at < clock_timestamp() - interval '5 seconds'",
+    ),
+    Number(
+        "parley_turns_unfinished",
+        "Turns that owe an answer, by status.",
+        "SELECT count(*), status FROM turns WHERE status IN ('waiting', 'running') GROUP BY status",
+        labels=["status"],
+    ),
+    Number(
+        "parley_turns_last_hour",
+        "Turns sealed in the last hour, by trigger and status.",
+        f"SELECT count(*), trigger, status FROM turns WHERE {LAST_HOUR} GROUP BY trigger, status",
+        labels=["trigger", "status"],
+    ),
+    Number(
+        "parley_burst_wait_seconds",
+        "How long the bursts of the last hour were listened to.",
+        "SELECT percentile_cont(q) WITHIN GROUP (ORDER BY waited_ms) / 1000, q FROM turns,"
+        f" unnest(ARRAY[0.5, 0.95]) AS q WHERE {LAST_HOUR} GROUP BY q",
+        labels=["quantile"],
+    ),
+    Number(
+        "parley_burst_messages",
+        "How many messages the bursts of the last hour had.",
+        "SELECT percentile_cont(q) WITHIN GROUP (ORDER BY jsonb_array_length(input)), q FROM turns,"
+        f" unnest(ARRAY[0.5, 0.95]) AS q WHERE {LAST_HOUR} GROUP BY q",
+        labels=["quantile"],
+    ),
+    Number(
+        "parley_typing_extensions_last_hour",
+        "How often typing kept a burst of the last hour open.",
+        f"SELECT coalesce(sum(extended_by_typing), 0) FROM turns WHERE {LAST_HOUR}",
+    ),
+    Number(
+        "parley_flush_lateness_seconds",
+        "From the end of the listening to the start of the turn, in the last hour.",
+        "SELECT percentile_cont(q) WITHIN GROUP (ORDER BY extract(epoch FROM started_at - due_at)), q FROM turns,"
+        f" unnest(ARRAY[0.5, 0.99]) AS q WHERE {LAST_HOUR} AND started_at IS NOT NULL GROUP BY q",
+        labels=["quantile"],
+    ),
+    Number(
+        "parley_messages_without_fate",
+        "Messages of the last day that neither wait nor have a fate; anything but 0 is a bug (manage.py reconcile).",
+        FORGOTTEN_TODAY,
+    ),
+    Number(
+        "parley_counted",
+        "What leaves no row of its own, since the beginning.",
+        "SELECT sum(count), name FROM tallies GROUP BY name",
+        labels=["what"],
+        kind=CounterMetricFamily,
+    ),
+]

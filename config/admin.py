@@ -54,3 +54,6 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
 @admin.register(Group)
 class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
     """Groups of staff, for permissions."""
+
+
+import config.queue.admin  # noqa: E402, F401  the page of the queue; it needs the classes above

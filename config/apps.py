@@ -15,6 +15,7 @@ class GroundFloorConfig(AppConfig):
 
     def ready(self) -> None:
         from config import checks  # noqa: F401  registers the system checks
+        from config.queue import numbers  # noqa: F401  registers the queue's readiness checks and metrics
 
         autodiscover_modules("tasks")  # every room registers its tasks and finders in a module of this name
         post_migrate.connect(heal_isolation, sender=self)

@@ -294,8 +294,9 @@ FROM queue_tasks WHERE state = 'leased' AND worker_id = %(worker)s
 
 
 def held_by(worker_id: int) -> list[Held]:
+    asked: dict[str, Any] = {"worker": worker_id, "lease": timedelta(seconds=CLAIM_LEASE)}
     with connection.cursor() as cursor:
-        cursor.execute(HELD, {"worker": worker_id, "lease": timedelta(seconds=CLAIM_LEASE)})
+        cursor.execute(HELD, asked)
         return [Held(Claim(row[0], row[1]), *row[2:]) for row in cursor.fetchall()]
 
 

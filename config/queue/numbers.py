@@ -1,0 +1,91 @@
+"""What operators see of the queue: readiness checks and metrics, counted from rows."""
+
+from django.db import connection
+from prometheus_client.core import CounterMetricFamily
+
+from config.health import READINESS, Result
+from config.metrics import NUMBERS, Number
+
+SILENT = 15  # seconds without a heartbeat after which a worker counts as gone
+LATE = 60  # seconds the oldest due task may wait before we say that the queue is stuck
+
+START_ONE = "Start one: `manage.py worker` (in development `make run` does)."
+
+
+def worker() -> Result:
+    """Does any worker live?"""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT extract(epoch FROM clock_timestamp() - max(beat_at))::float8, count(*) FILTER"
+            " (WHERE beat_at > clock_timestamp() - %s * interval '1 second'),"
+            " max(abs(clock_skew_ms)) FILTER (WHERE beat_at > clock_timestamp() - %s * interval '1 second')"
+            " FROM queue_workers WHERE stopped_at IS NULL",
+            [SILENT, SILENT],
+        )
+        age, living, skew = cursor.fetchone()
+    if not living:
+        detail = "no worker runs" if age is None else f"the last heartbeat is {age:.0f} s old"
+        return Result("worker", False, detail, START_ONE)
+    clock = f", a clock is off by {skew / 1000:.1f} s" if skew > 2000 else ""
+    return Result("worker", True, f"{living} worker groups, last heartbeat {max(0, age):.0f} s ago{clock}")
+
+
+def queue() -> Result:
+    """Is due work started in time?"""
+    with connection.cursor() as cursor:
+        cursor.execute(OLDEST_DUE)
+        age = float(cursor.fetchone()[0])
+        cursor.execute("SELECT count(*) FROM queue_tasks WHERE NOT (state IN ('waiting', 'leased'))")
+        given_up = cursor.fetchone()[0]
+    aside = f"; {given_up} given up, see the queue page" if given_up else ""
+    if age > LATE:
+        return Result(
+            "queue", False, f"the oldest due task waits since {age:.0f} s{aside}", f"Too few workers? {START_ONE}"
+        )
+    return Result("queue", True, f"oldest due task {age:.0f} s{aside}")
+
+
+OLDEST_DUE = """
+SELECT coalesce(greatest(0, max(extract(epoch FROM clock_timestamp() - due_at))), 0)::float8 FROM (
+    SELECT due_at FROM queue_tasks WHERE state IN ('waiting', 'leased') AND lease_until IS NULL
+    ORDER BY coalesce(lease_until, due_at), id LIMIT 1
+) AS first
+"""
+
+READINESS += [worker, queue]
+NUMBERS += [
+    Number(
+        "parley_queue_tasks",
+        "Tasks in the queue by state; those that are done have no row.",
+        "SELECT count(task.id), state FROM unnest(ARRAY['waiting', 'leased', 'dead', 'quarantined']) AS state"
+        " LEFT JOIN queue_tasks AS task USING (state) GROUP BY state",
+        labels=["state"],
+    ),
+    Number(
+        "parley_queue_due",
+        "Tasks that are due and not claimed.",
+        "SELECT count(*) FROM queue_tasks WHERE state = 'waiting' AND due_at <= clock_timestamp()",
+    ),
+    Number("parley_queue_oldest_due_seconds", "How long the oldest due task waits.", OLDEST_DUE),
+    Number(
+        "parley_queue_ended_5m",
+        "Attempts that ended in the last five minutes, by task and result.",
+        "SELECT sum(done), name, 'done' FROM queue_minutes"
+        " WHERE minute > clock_timestamp() - interval '5 minutes' GROUP BY name"
+        " UNION ALL SELECT sum(failed), name, 'failed' FROM queue_minutes"
+        " WHERE minute > clock_timestamp() - interval '5 minutes' GROUP BY name",
+        labels=["task", "result"],
+    ),
+    Number(
+        "parley_worker_heartbeat_age_seconds",
+        "Age of the newest heartbeat of any worker.",
+        "SELECT extract(epoch FROM clock_timestamp() - max(beat_at))::float8 FROM queue_workers"
+        " WHERE stopped_at IS NULL HAVING count(*) > 0",
+    ),
+    Number(
+        "parley_worker_restarts",
+        "Worker groups that had to be killed or started anew.",
+        "SELECT coalesce(sum(restarts), 0) FROM queue_workers",
+        kind=CounterMetricFamily,
+    ),
+]

@@ -1,25 +1,40 @@
 """Structured logs: one line per event with the request's id, JSON in production, readable in development.
 
 Message text and secrets do not belong in logs. Callers log ids and numbers; what PostgreSQL quotes of a row in its
-error detail is cut out here.
+errors is cut out here.
 """
 
 import logging.config
-import re
+import traceback
 from typing import Any
 
+import psycopg
 import structlog
-from structlog.typing import EventDict, WrappedLogger
+from django.db.utils import DatabaseError
+from structlog.typing import ExcInfo
 
-ROW_CONTENTS = re.compile(r"^(DETAIL|CONTEXT|LINE \d+):.*(?:\n(?![A-Z]+:|\S).*)*", re.MULTILINE)
+QUOTING_CLASSES = ("22", "23")  # SQLSTATE classes whose messages quote values: data exceptions, violated constraints
 
 
-def without_row_contents(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """A violated constraint quotes the whole row, and with it what a person wrote."""
-    for key in ("exception", "event"):
-        if isinstance(event.get(key), str) and "DETAIL:" in event[key]:
-            event[key] = ROW_CONTENTS.sub(r"\1: (left out)", event[key])
-    return event
+def rendered(exc_info: ExcInfo) -> str:
+    """A traceback in which no database error repeats what a person wrote."""
+    text = "".join(traceback.format_exception(*exc_info))
+    error: BaseException | None = exc_info[1]
+    while error is not None:
+        if isinstance(error, (psycopg.Error, DatabaseError)) and str(error):
+            text = text.replace(str(error), _without_values(error))
+        error = error.__cause__ or error.__context__
+    return text
+
+
+def _without_values(error: BaseException) -> str:
+    """The first line alone, and not even that where PostgreSQL puts the offending value into it."""
+    cause = error if isinstance(error, psycopg.Error) else error.__cause__
+    state = getattr(cause, "sqlstate", None) or ""
+    if isinstance(cause, psycopg.Error) and state.startswith(QUOTING_CLASSES):
+        where = [cause.diag.table_name, cause.diag.column_name, cause.diag.constraint_name]
+        return f"{state} in {' / '.join(filter(None, where)) or 'a value'} (values left out)"
+    return str(error).splitlines()[0]
 
 
 SHARED: list[Any] = [
@@ -28,8 +43,7 @@ SHARED: list[Any] = [
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),
-    structlog.processors.format_exc_info,
-    without_row_contents,
+    structlog.processors.ExceptionRenderer(rendered),
 ]
 
 

@@ -139,7 +139,7 @@ USE_TZ = True
 LOGIN_URL = reverse_lazy("admin:login")
 STATIC_URL = "static/"
 STATIC_ROOT = ROOT / "staticfiles"
-WHITENOISE_USE_FINDERS = DEBUG
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {

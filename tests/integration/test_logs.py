@@ -1,0 +1,63 @@
+"""A log line tells what happened and to which row, and never what a person wrote."""
+
+import json
+import logging
+import subprocess
+import sys
+
+import pytest
+import structlog
+from django.db import DatabaseError, connection, transaction
+
+from config import logs
+from tests.processes import ROOT
+
+SECRET = "my secret\nsecond secret line\nHINT:  third secret"
+FAILING = [
+    ("INSERT INTO probe (word) VALUES (%s), (%s)", [SECRET, SECRET]),  # 23505, quotes the key
+    ("INSERT INTO probe (word, short) VALUES ('x', %s)", [SECRET]),  # 22001
+    ("SELECT %s::int", [SECRET]),  # 22P02, quotes the value in its first line
+    ("INSERT INTO probe (word, checked) VALUES (%s, -1)", [SECRET]),  # 23514, quotes the whole row
+]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("query", "values"), FAILING)
+def test_a_database_error_is_logged_without_the_row(query: str, values: list[str]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TEMPORARY TABLE probe (word text UNIQUE, short varchar(3), checked int CHECK (checked > 0))"
+        )
+        with pytest.raises(DatabaseError) as caught, transaction.atomic():
+            cursor.execute(query, values)
+    text = logs.rendered((caught.type, caught.value, caught.tb))
+    assert "secret" not in text
+    assert "values left out" in text
+    assert "test_logs.py" in text, "the way to the line is still told"
+
+
+@pytest.mark.django_db
+def test_an_error_that_quotes_no_value_keeps_its_message() -> None:
+    with pytest.raises(DatabaseError) as caught, connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM nowhere")
+    assert 'relation "nowhere" does not exist' in logs.rendered((caught.type, caught.value, caught.tb))
+
+
+def test_production_logs_one_json_object_per_line() -> None:
+    code = (
+        "from config import logs; logs.configure(level='INFO', as_json=True)\n"
+        "import structlog, logging; structlog.contextvars.bind_contextvars(request_id='abc')\n"
+        "structlog.get_logger('ours').info('stored', message_index=3)\n"
+        "logging.getLogger('theirs').warning('line\\nforged: %s', 'x')\n"
+        "logging.getLogger('theirs').debug('too much')\n"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    ours, theirs = [json.loads(line) for line in finished.stderr.splitlines()]
+    assert (ours["event"], ours["request_id"], ours["message_index"]) == ("stored", "abc", 3)
+    assert (theirs["event"], theirs["level"], theirs["request_id"]) == ("line\nforged: x", "warning", "abc")
+
+
+def test_the_request_id_is_on_every_line_of_the_request(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO), structlog.contextvars.bound_contextvars(request_id="trace-1"):
+        structlog.get_logger("ours").info("stored")
+    assert caplog.records[-1].msg["request_id"] == "trace-1"  # type: ignore[index]

@@ -1,4 +1,4 @@
-"""What our broker relies on inside django-q2 (docs/adr/0010). A failure here means: read its source before upgrading."""
+"""What our broker relies on inside django-q2 (docs/adr/0010): a failure means reading its source before upgrading."""
 
 import inspect
 import pickle

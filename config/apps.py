@@ -1,12 +1,21 @@
 """Registers the ground floor as an app: its commands, checks, migrations and translations."""
 
 from django.apps import AppConfig
+from django.contrib.admin import apps as django_admin
 from django.utils.translation import gettext_lazy as _
 
 
 class GroundFloorConfig(AppConfig):
     name = "config"
     verbose_name = _("Operations")
+    about = _("The installation itself: health, queue and numbers.")
 
     def ready(self) -> None:
         from config import checks  # noqa: F401  registers the system checks
+
+
+class AdminConfig(django_admin.AdminConfig):
+    """Django's admin on our site; named in INSTALLED_APPS in place of `django.contrib.admin`."""
+
+    default = False
+    default_site = "config.site.Site"

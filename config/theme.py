@@ -49,7 +49,7 @@ OPTIONS: dict[str, Any] = {
     "BORDER_RADIUS": "8px",
     "COLORS": {"primary": TEAL},
     "STYLES": [styles],
-    "LOGIN": {"image": login_picture},
+    "LOGIN": {"image": login_picture, "form": "config.logins.LoginForm"},
     "DASHBOARD_CALLBACK": "config.dashboard.start_page",
     "COMMAND": {"search_models": True, "show_history": False},
     "SIDEBAR": {

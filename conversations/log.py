@@ -1,0 +1,225 @@
+"""The message log: what is said is appended once, numbered by the database, and never changed.
+
+Reads and writes go past the models on purpose: one statement each, plain results. The rules are in the database
+(migration 0002), where SQL clients meet the same ones.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import structlog
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import DataError, IntegrityError, connection, transaction
+from django.db.backends.utils import CursorWrapper
+
+log = structlog.get_logger(__name__)
+
+Json = Mapping[str, Any]
+
+APPEND = (
+    "SELECT id, message_index, character_count, metadata, author, created_at, deleted_at, repeated"
+    " FROM append_message(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+)
+APPEND_MANY = (
+    "SELECT id, message_index, character_count, metadata, author, created_at, deleted_at, repeated, role, content"
+    " FROM append_messages(%s, %s)"
+)
+HISTORY = (
+    "SELECT id, message_index, role, content, character_count, metadata, external_id, inbound, author, turn_id,"
+    " agent_version, created_at, deleted_at FROM get_session_messages(%s, %s, %s, %s, %s)"
+)
+
+
+class LogError(Exception):
+    """The log refused something."""
+
+    permanent = True  # the same call would be refused again
+
+
+class ConversationNotFoundError(LogError):
+    """There is no such conversation, or the caller may not see it."""
+
+
+class MessageRefusedError(LogError):
+    """The message breaks a rule of the log."""
+
+
+class ExternalIdTakenError(LogError):
+    """The external id already names another message of the conversation."""
+
+
+class HistoryConflictError(LogError):
+    """The list does not begin with what is already stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One message as it is stored."""
+
+    id: UUID
+    conversation_id: UUID
+    message_index: int
+    role: str
+    content: str
+    character_count: int
+    metadata: dict[str, Any]
+    external_id: str | None
+    inbound: bool
+    author: str
+    turn_id: UUID | None
+    agent_version: int | None
+    created_at: datetime
+    deleted_at: datetime | None
+    repeated: bool = False  # an append that found its external_id stored already
+
+
+def append(  # noqa: PLR0913  keyword-only, one per column
+    conversation_id: UUID,
+    role: str,
+    content: str,
+    *,
+    metadata: Json | None = None,
+    external_id: str | None = None,
+    author: str | None = None,
+    inbound: bool = False,
+    turn_id: UUID | None = None,
+    agent_version: int | None = None,
+) -> Entry:
+    """Store one message as the conversation's next; a repeated `external_id` returns the first row.
+
+    A caller that never learnt whether its append was committed repeats it with the same `external_id`.
+    """
+    values = (conversation_id, role, content, _json(metadata), external_id, author, inbound, turn_id, agent_version)
+    with _refusals(conversation_id), connection.cursor() as cursor:
+        cursor.execute(APPEND, values)
+        id_, index, characters, stored, author, created, deleted, repeated = cursor.fetchone()
+    return Entry(
+        id_, conversation_id, index, role, content, characters, _parsed(stored), external_id, inbound, author, turn_id,
+        agent_version, created, deleted, repeated,
+    )  # fmt: skip
+
+
+def append_many(conversation_id: UUID, messages: Sequence[Json]) -> list[Entry]:
+    """Store `{role, content, metadata?, external_id?, author?}` one after the other, in one statement."""
+    batch = json.dumps(messages, cls=DjangoJSONEncoder)
+    with _refusals(conversation_id), connection.cursor() as cursor:
+        cursor.execute(APPEND_MANY, (conversation_id, batch))
+        rows = cursor.fetchall()
+    return [
+        Entry(
+            id_, conversation_id, index, role, content, characters, _parsed(stored), message.get("external_id"), False,
+            author, None, None, created, deleted, repeated,
+        )
+        for message, (id_, index, characters, stored, author, created, deleted, repeated, role, content)
+        in zip(messages, rows, strict=True)
+    ]  # fmt: skip
+
+
+def history(
+    conversation_id: UUID,
+    *,
+    limit: int | None = None,
+    after_index: int | None = None,
+    before_index: int | None = None,
+    include_deleted: bool = False,
+) -> list[Entry]:
+    """Messages in order of index: the first after `after_index`, else the newest (before `before_index`)."""
+    with connection.cursor() as cursor:
+        cursor.execute(HISTORY, (conversation_id, limit, after_index, before_index, include_deleted))
+        return [_entry(conversation_id, row) for row in cursor.fetchall()]
+
+
+def count(conversation_id: UUID) -> int:
+    """How many messages a reader sees; costs the same however many there are."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT get_session_message_count(%s)", (conversation_id,))
+        (number,) = cursor.fetchone()
+    return int(number)
+
+
+def clear(conversation_id: UUID, *, by: str) -> int:
+    """Mark every message deleted and return their number; they stay stored and keep their indexes."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        _lock(cursor, conversation_id)
+        cursor.execute(
+            "UPDATE messages SET deleted_at = clock_timestamp() WHERE conversation_id = %s AND deleted_at IS NULL",
+            (conversation_id,),
+        )
+        cleared: int = cursor.rowcount
+    log.info("conversation cleared", conversation=str(conversation_id), by=by, messages=cleared)
+    return cleared
+
+
+def save_session(conversation_id: UUID, messages: Sequence[Json]) -> list[Entry]:
+    """For callers that hand over whole lists: append what is new, refuse a list that contradicts what is stored.
+
+    The list must begin with the visible history, so two tabs that answer at once cannot overwrite each other: the
+    second is told, reads again, and saves on top.
+    """
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            _lock(cursor, conversation_id)
+        stored = history(conversation_id)
+        for position, (known, given) in enumerate(zip(stored, messages, strict=False)):
+            if (known.role, known.content) != (given.get("role"), given.get("content")):
+                raise HistoryConflictError(
+                    f"Message {position} of the list is not the stored one (index {known.message_index})."
+                )
+        if len(messages) < len(stored):
+            raise HistoryConflictError(f"The list has {len(messages)} messages, but {len(stored)} are stored.")
+        return append_many(conversation_id, messages[len(stored) :]) if len(messages) > len(stored) else []
+
+
+def _entry(conversation_id: UUID, row: tuple[Any, ...]) -> Entry:
+    id_, index, role, content, characters, metadata, *rest = row
+    return Entry(id_, conversation_id, index, role, content, characters, _parsed(metadata), *rest)
+
+
+def _lock(cursor: CursorWrapper, conversation_id: UUID) -> None:
+    """Hold appends back until the transaction ends."""
+    cursor.execute("SELECT FROM conversations WHERE id = %s FOR NO KEY UPDATE", (conversation_id,))
+    if cursor.fetchone() is None:
+        raise ConversationNotFoundError(f"There is no conversation {conversation_id}.")
+
+
+def _json(metadata: Json | None) -> str:
+    return json.dumps(metadata, cls=DjangoJSONEncoder) if metadata else "{}"
+
+
+def _parsed(metadata: str) -> dict[str, Any]:
+    """Django leaves jsonb as text; most of it is empty."""
+    parsed: dict[str, Any] = {} if metadata == "{}" else json.loads(metadata)
+    return parsed
+
+
+@contextmanager
+def _refusals(conversation_id: UUID) -> Iterator[None]:
+    """Say in our words what PostgreSQL, or its driver on the way there, refused; an outage stays what it is."""
+    try:
+        yield
+    except (IntegrityError, DataError, UnicodeEncodeError) as error:
+        cause = error.__cause__
+        diagnosis = cause.diag if isinstance(cause, psycopg.Error) else None
+        match getattr(cause, "sqlstate", None):
+            case "23503" if diagnosis and diagnosis.constraint_name == "messages_conversation_fk":
+                raise ConversationNotFoundError(f"There is no conversation {conversation_id}.") from error
+            case "23505":
+                raise ExternalIdTakenError(
+                    "The external id already names another message of the conversation."
+                ) from error
+            case "23502" | "23514":
+                rule = diagnosis and (diagnosis.constraint_name or diagnosis.column_name)
+                raise MessageRefusedError(f"The message breaks the rule {rule}.") from error
+            case "22001":
+                raise MessageRefusedError("The external id or the author is too long.") from error
+            case None | "22021" | "22P02" | "22P05":  # NUL, a lone surrogate, NaN
+                raise MessageRefusedError("The message holds a character or number that cannot be stored.") from error
+        raise

@@ -65,6 +65,7 @@ class ModelAdmin(_KeepsBlankChoice, unfold.ModelAdmin):  # type: ignore[misc]
     icon = "table_rows"  # in the menu; a name of Material Symbols
     in_palette = True  # may Ctrl+K search its rows? Only where a search is cheap
     show_full_result_count = False  # a second COUNT(*) over the whole table, for one number nobody reads
+    show_facets = admin.ShowFacets.NEVER  # a count per choice of every filter, each over the whole table
     paginator = CappedPaginator
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:

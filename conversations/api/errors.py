@@ -13,7 +13,7 @@ from ninja import NinjaAPI, Schema
 from ninja.errors import HttpError, ValidationError
 from pydantic import Field
 
-from config.middleware import unavailable
+from config.errors import unavailable
 from conversations import keys, log
 
 logger = structlog.get_logger(__name__)

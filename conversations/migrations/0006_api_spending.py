@@ -7,7 +7,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("conversations", "0003_isolation")]
+    dependencies = [("conversations", "0005_turn_rules")]
     operations = [
         migrations.RunSQL(
             """

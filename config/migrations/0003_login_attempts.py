@@ -4,7 +4,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("config", "0001_extensions")]
+    dependencies = [("config", "0002_queue")]
     operations = [
         migrations.RunSQL(
             """

@@ -85,7 +85,6 @@ def test_a_half_open_connection_delays_work_by_seconds_only(chaos: World) -> Non
     with ExitStack() as stack:
         proxy = Proxy(str(chaos.cluster.socket_folder / ".s.PGSQL.5432"))
         stack.callback(proxy.close)
-        stack.callback(chaos.stop_workers)
         url = f"postgresql://parley@127.0.0.1:{proxy.port}/parley"
         worker = chaos.worker(processes=1, DATABASE_URL=url)
         defer("stage.note", 0)
@@ -97,6 +96,7 @@ def test_a_half_open_connection_delays_work_by_seconds_only(chaos: World) -> Non
             eventually(lambda claimed=claimed: chaos.count(claimed) == 0, 3.5, "claimed although the listener is dead")
             eventually(lambda number=number: str(number) in chaos.notes(), 45, "and run")
         assert worker.popen.poll() is None
+        chaos.stop_workers()
 
 
 @pytest.mark.long

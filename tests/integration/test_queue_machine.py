@@ -94,7 +94,7 @@ class QueueMachine(RuleBasedStateMachine):
         never_started = row.state == "leased" and not row.started
         if row.attempts >= row.limit and not never_started:
             assert found.state == "dead"
-            row.state, row.generation = "dead", found.claim.generation
+            row.state, row.started, row.generation = "dead", False, found.claim.generation
             return
         assert found.state == "leased"
         assert found.claim.generation > row.generation

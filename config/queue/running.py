@@ -17,12 +17,14 @@ from django.db import InterfaceError, OperationalError, connection
 from django_q.exceptions import TimeoutException
 
 from config.queue import registry, rows, signing
+from config.queue.deadline import OverrunError, deadline
 from config.queue.errors import QueueError, UnreadableError
 from config.queue.rows import Claim, Place, Started
 
 log = structlog.get_logger(__name__)
 
-OUTAGE = (OperationalError, InterfaceError)
+OUTAGE = (OperationalError, InterfaceError, OverrunError)
+ANSWER_WITHIN = 3  # seconds for a statement of ours; a connection that takes longer is given up
 PATIENCE = 30  # seconds a worker tries to reach the database again before it leaves the row to its lease
 RETRY_DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0)  # the last one repeats
 Answer = TypeVar("Answer")
@@ -104,15 +106,16 @@ def _reason(error: BaseException) -> str:
 
 def _patiently(action: Callable[[], Answer]) -> Answer:
     """Do it, through an outage of the database if need be."""
-    deadline = time.monotonic() + PATIENCE
+    until = time.monotonic() + PATIENCE
     delays = iter(RETRY_DELAYS)
     delay = 0.0
     while True:
         try:
-            return action()
+            with deadline(ANSWER_WITHIN):
+                return action()
         except OUTAGE:
             delay = next(delays, RETRY_DELAYS[-1])
-            if connection.in_atomic_block or time.monotonic() + delay > deadline:
+            if connection.in_atomic_block or time.monotonic() + delay > until:
                 raise
             connection.close()
             time.sleep(delay)

@@ -94,7 +94,7 @@ def test_a_half_open_connection_delays_work_by_seconds_only(chaos: World) -> Non
             defer("stage.note", number)
             claimed = f"name = 'stage.note' AND args = '[{number}]' AND state = 'waiting'"
             eventually(lambda claimed=claimed: chaos.count(claimed) == 0, 3.5, "claimed although the listener is dead")
-            eventually(lambda number=number: str(number) in chaos.notes(), 45, "and run")
+            eventually(lambda number=number: str(number) in chaos.notes(), 20, "and run")
         assert worker.popen.poll() is None
         chaos.stop_workers()
 

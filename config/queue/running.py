@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import structlog
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, connection
 from django_q.exceptions import TimeoutException
 
 from config.queue import registry, rows, signing
@@ -23,7 +23,8 @@ from config.queue.rows import Claim, Place, Started
 
 log = structlog.get_logger(__name__)
 
-OUTAGE = (OperationalError, InterfaceError, OverrunError)
+AWAY = (DatabaseError, InterfaceError, OverrunError)
+OUTAGES = ("08", "25006", "53", "57P")  # SQLSTATEs: connection, read only, resources, shutdown
 ANSWER_WITHIN = 3  # seconds for a statement of ours; a connection that takes longer is given up
 PATIENCE = 30  # seconds a worker tries to reach the database again before it leaves the row to its lease
 RETRY_DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0)  # the last one repeats
@@ -41,7 +42,7 @@ def run(task_id: int, generation: int) -> None:
     claim = Claim(task_id, generation)
     try:
         started = _patiently(lambda: rows.start(claim, place()))
-    except (*OUTAGE, TimeoutException) as error:
+    except (*AWAY, TimeoutException) as error:
         log.error("task not started", task_id=task_id, reason=type(error).__name__)
         return
     if started is None:
@@ -62,7 +63,7 @@ def _run(claim: Claim, started: Started) -> None:
     except BaseException as raised:  # SystemExit and the timeout's alarm are failures of the task, like any other
         error = raised
     _no_alarm()
-    outage = isinstance(error, OUTAGE) and _connection_lost()
+    outage = _is_outage(error)
     if error is not None and not connection.in_atomic_block:
         connection.close_if_unusable_or_obsolete()
     spent = {"busy_ms": 1000 * (time.monotonic() - begun), "late_ms": started.late_ms}
@@ -76,7 +77,7 @@ def _run(claim: Claim, started: Started) -> None:
 
     try:
         kept = _patiently(settle)
-    except OUTAGE as away:
+    except AWAY as away:
         log.error("outcome not stored, the lease will run out", reason=type(away).__name__)
         return
     if not kept:
@@ -113,7 +114,7 @@ def _patiently(action: Callable[[], Answer]) -> Answer:
         try:
             with deadline(ANSWER_WITHIN):
                 return action()
-        except OUTAGE:
+        except AWAY:
             delay = next(delays, RETRY_DELAYS[-1])
             if connection.in_atomic_block or time.monotonic() + delay > until:
                 raise
@@ -121,8 +122,12 @@ def _patiently(action: Callable[[], Answer]) -> Answer:
             time.sleep(delay)
 
 
-def _connection_lost() -> bool:
-    """Was it the connection that failed, and not the query?"""
+def _is_outage(error: BaseException | None) -> bool:
+    """Was it the database that failed, and not the task or its query?"""
+    if not isinstance(error, AWAY):
+        return False
+    if str(getattr(error.__cause__, "sqlstate", None) or "").startswith(OUTAGES):
+        return True
     return connection.connection is None or connection.connection.closed or connection.connection.broken
 
 

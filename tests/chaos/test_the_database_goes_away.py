@@ -5,6 +5,7 @@ import socket
 import threading
 from contextlib import ExitStack
 
+import psycopg
 import pytest
 from django.db import connection
 
@@ -117,6 +118,26 @@ def test_notifications_are_only_a_hint(chaos: World) -> None:
 def signed(name: str, *args: object) -> tuple[str, str, str]:
     encoded = signing.encode(name, args)
     return encoded, *signing.sign(name, encoded)
+
+
+@pytest.mark.long
+def test_a_database_that_refuses_to_write_delays_work_and_loses_none(chaos: World) -> None:
+    """Stands for a full disk: every write fails, and the connection lives."""
+    worker = chaos.worker(processes=2)
+    for number in range(30):
+        defer("stage.slow", number, 0.2)
+    eventually(lambda: len(chaos.notes()) > 2, 10, "work is going on")
+    with psycopg.connect(chaos.cluster.url, autocommit=True, options="-c default_transaction_read_only=off") as admin:
+        admin.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        admin.execute("SELECT pg_reload_conf()")
+        try:
+            eventually(lambda: "lost the database" in worker.text(), 10, "the worker noticed")
+        finally:
+            admin.execute("ALTER SYSTEM RESET default_transaction_read_only")
+            admin.execute("SELECT pg_reload_conf()")
+    eventually(lambda: chaos.count("name = 'stage.slow'") == 0, 20, "drained")
+    assert {int(note) for note in chaos.notes()} == set(range(30))
+    assert chaos.count("state = 'dead'") == 0
 
 
 @pytest.mark.long

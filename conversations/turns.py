@@ -20,6 +20,7 @@ from django.db.models import DurationField, Value
 
 from agents.outcomes import Outcome, Replied, Silent, Usage
 from config.columns import clock
+from config.crash import crash_point
 from conversations import fates, log, outbox
 from conversations.buffering import lock, wake_turns
 from conversations.burst import Window
@@ -129,6 +130,7 @@ def settle(claimed: Claimed, outcome: Outcome) -> Settled | LeaseLost:
         if isinstance(outcome, Replied) and outcome.next_step not in (None, claimed.interview_step):
             _move_on(claimed, outcome.next_step)
         wake_turns(claimed.conversation_id)
+        crash_point("in_settle")
         return Settled(TurnStatus.DONE, reply)
 
 

@@ -10,13 +10,16 @@ from uuid import UUID
 
 import pytest
 from django.conf import settings
-from django.db import connection
+from django.db import OperationalError, connection
 
+from agents.outcomes import Outcome
+from conversations import buffering, turns
 from conversations.buffering import receive
-from conversations.models import Message, Turn
+from conversations.models import Fate, Message, Turn
+from conversations.turns import Claimed
 from tests import ledger
 from tests.chaos.world import LONG, SEED
-from tests.conversing import conversation, quiet, replies, say
+from tests.conversing import agent, conversation, fates, quiet, replies, say
 from tests.processes import ROOT
 from tests.time_travel import let_pass
 
@@ -97,6 +100,46 @@ def test_a_crash_between_a_message_and_its_burst_stores_neither_and_the_channel_
     assert not Message.objects.exists()
     assert not receive(chat, "a", external_id="a").entry.repeated
     everything_is_answered_once(chat)
+
+
+def test_a_turn_that_kills_every_process_is_given_up_and_the_person_is_told() -> None:
+    chat = conversation()
+    say(chat, "poison")
+    let_pass(100)
+    buffering.flush(chat, 0)
+    for _ in range(settings.INTERVIEW_TURN_ATTEMPTS):
+        assert isinstance(turns.claim(chat), Claimed)  # and nobody ever hears of it again
+        let_pass(100)
+    with agent() as asked:
+        quiet()
+        quiet()
+    assert asked.asked == []
+    assert fates(chat) == {0: Fate.FAILED}
+    assert len(replies(chat)) == 1
+    assert Turn.objects.get().error
+
+
+def test_an_outage_between_the_answer_and_its_commit_costs_no_second_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    chat = conversation()
+    settle, outages = turns.settle, iter(["before the commit", "after the commit"])
+
+    def cut_off(claimed: Claimed, outcome: Outcome) -> object:
+        """The server goes away, once before it has the commit, and once before it can say so."""
+        match next(outages, None):
+            case "before the commit":
+                raise OperationalError
+            case "after the commit":
+                settle(claimed, outcome)
+                raise OperationalError
+        return settle(claimed, outcome)
+
+    monkeypatch.setattr(turns, "settle", cut_off)
+    with agent() as asked:
+        say(chat, "a")
+        quiet()
+        assert asked.bursts == [["a"]]
+        everything_is_answered_once(chat)
+        assert asked.bursts == [["a"]]
 
 
 def everything_is_answered_once(chat: UUID) -> None:

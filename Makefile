@@ -38,8 +38,8 @@ chat: .venv/run  ## talk to the demo interviewer in the terminal
 bench:  ## measure against peers and raw limits
 	@echo "There is nothing to measure yet."
 
-chaos: .venv/dev  ## the long crash and soak runs
-	@echo "There is nothing to break yet."
+chaos: .venv/dev  ## the long crash and soak runs (SEED=7 throws other dice)
+	@PARLEY_LONG=1 PARLEY_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -m long -s $(ARGS)
 
 lock: .venv/uv  ## compile the locks from requirements*.in
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q \

@@ -38,8 +38,8 @@ chat: .venv/run  ## talk to the demo interviewer in the terminal
 bench: .venv/dev .venv-bench/peers  ## measure against peers and raw limits (ARGS="append --quick" narrows it)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-chaos: .venv/dev  ## the long crash and soak runs
-	@echo "There is nothing to break yet."
+chaos: .venv/dev  ## the long crash and soak runs (SEED=7 throws other dice)
+	@PARLEY_LONG=1 PARLEY_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -m long -s $(ARGS)
 
 messages: .venv/dev  ## bring the Russian catalogue up to date and compile it
 	@$(MANAGE) messages

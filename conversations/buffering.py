@@ -18,6 +18,7 @@ import structlog
 from django.conf import settings
 from django.db import connection, transaction
 
+from config.crash import crash_point
 from config.queue import defer
 from conversations import burst, fates, log, tally, unanswered
 from conversations.burst import Window
@@ -153,6 +154,7 @@ def seal(conversation_id: UUID, interview_step: int, trigger: Trigger) -> UUID |
         extended_by_typing=extended,
     )
     transaction.on_commit(event.tell)
+    crash_point("in_seal")
     return UUID(str(turn_id))
 
 
@@ -216,6 +218,7 @@ def set_timer(conversation_id: UUID, interview_step: int, at: datetime) -> None:
 
 def _buffer(entry: Entry, question_context: str | None, interview_step: int | None) -> Received:
     """Put the message into its burst; a burst that would become too large is sealed first."""
+    crash_point("in_receive")
     window = Window.configured()
     values = {
         **_values(entry, question_context, interview_step),

@@ -41,7 +41,7 @@ def run(task_id: int, generation: int) -> None:
     """Run one claimed row. Returns nothing and raises nothing, so that the cluster has nothing to lose or repeat."""
     claim = Claim(task_id, generation)
     try:
-        started = _patiently(lambda: rows.start(claim, place()))
+        started = patiently(lambda: rows.start(claim, place()))
     except (*AWAY, TimeoutException) as error:
         log.error("task not started", task_id=task_id, reason=type(error).__name__)
         return
@@ -76,7 +76,7 @@ def _run(claim: Claim, started: Started) -> None:
         return _failed(claim, error, spent)
 
     try:
-        kept = _patiently(settle)
+        kept = patiently(settle)
     except AWAY as away:
         log.error("outcome not stored, the lease will run out", reason=type(away).__name__)
         return
@@ -105,7 +105,7 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"[:2000] + places
 
 
-def _patiently(action: Callable[[], Answer]) -> Answer:
+def patiently(action: Callable[[], Answer]) -> Answer:
     """Do it, through an outage of the database if need be."""
     until = time.monotonic() + PATIENCE
     delays = iter(RETRY_DELAYS)

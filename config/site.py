@@ -13,6 +13,8 @@ from django.urls import reverse
 from unfold.dataclasses import SearchResult
 from unfold.sites import UnfoldAdminSite
 
+from config.text import plain
+
 FOUND_PER_MODEL = 10
 
 
@@ -53,7 +55,7 @@ class Site(UnfoldAdminSite):  # type: ignore[misc]
                 meta = entry["model"]._meta
                 for row in rows[:FOUND_PER_MODEL]:
                     yield SearchResult(
-                        title=str(row),
+                        title=plain(str(row)),
                         description=f"{room['name']}, {entry['name']}",
                         link=reverse(f"{self.name}:{meta.app_label}_{meta.model_name}_change", args=[row.pk]),
                         icon=model_admin.icon,

@@ -15,6 +15,7 @@ class ConversationsConfig(AppConfig):
 
     def ready(self) -> None:
         from conversations import metrics  # noqa: F401  declares its numbers
+
         post_migrate.connect(heal_isolation, sender=self)
 
 

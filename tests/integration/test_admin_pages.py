@@ -102,6 +102,12 @@ def test_every_answer_carries_the_headers(staff: Client, path: str) -> None:
     assert response["Cross-Origin-Opener-Policy"] == "same-origin"
 
 
+def test_a_related_records_form_may_be_framed_by_us_alone(staff: Client) -> None:
+    response = staff.get("/admin/auth/group/add/?_popup=1")
+    assert "frame-ancestors 'self'" in response["Content-Security-Policy"]
+    assert response["X-Frame-Options"] == "SAMEORIGIN"
+
+
 def test_only_the_admin_may_evaluate(staff: Client) -> None:
     assert "unsafe-eval" in staff.get("/admin/")["Content-Security-Policy"]
     assert "unsafe-eval" not in staff.get("/healthz")["Content-Security-Policy"]

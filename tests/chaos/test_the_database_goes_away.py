@@ -1,6 +1,5 @@
 """The database restarts without a word, or answers nothing any more."""
 
-import signal
 import socket
 import threading
 from contextlib import ExitStack
@@ -146,7 +145,6 @@ def test_a_stop_is_prompt_while_the_database_is_away(chaos: World) -> None:
     chaos.cluster.stop("immediate")
     try:
         eventually(lambda: "lost the database" in worker.text(), 10, "the worker noticed")
-        worker.popen.send_signal(signal.SIGTERM)
-        worker.popen.wait(5.0)
+        worker.stop()
     finally:
         chaos.cluster.start()

@@ -106,7 +106,7 @@ def test_start_and_stop_again_and_again(chaos: World) -> None:
             defer("stage.slow", number, 30)
             eventually(lambda number=number: str(number) in _begun(chaos), 10, "it is running")
         family = worker.family
-        assert worker.stop() <= 5.0
+        worker.stop()
         assert not [process for process in family if _works(process)]
         chaos.workers.remove(worker)
         chaos.execute("DELETE FROM queue_tasks")

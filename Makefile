@@ -39,7 +39,7 @@ bench: .venv/dev .venv-bench/peers  ## measure against peers and raw limits (ARG
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 chaos: .venv/dev  ## the long crash and soak runs
-	@echo "There is nothing to break yet."
+	@PARLEY_LONG=1 $(BIN)/python -m pytest -m long $(ARGS)
 
 lock: .venv/uv  ## compile the locks from requirements*.in
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q \

@@ -203,6 +203,7 @@ def test_no_deed_of_one_user_touches_or_shows_another(
     assert list(others.order_by("id").values()) == before
 
 
+@pytest.mark.long
 def test_a_pool_with_aborted_requests_never_shows_a_foreign_row() -> None:
     users, reads = 2000, 100_000 if LONG else 3_000
     connection.close()

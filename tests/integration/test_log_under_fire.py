@@ -53,6 +53,7 @@ def in_threads(*works: Callable[[], object]) -> list[BaseException]:
     return raised
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number_of_conversations", [1, 10])
 def test_fifty_writers_of_whom_ten_are_killed_in_mid_transaction(number_of_conversations: int) -> None:
     ids = [sessions.open(n)[0].pk for n in range(number_of_conversations)]
@@ -94,6 +95,7 @@ def proxy() -> Iterator[Lossy]:
         connection.settings_dict.update(before)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("committed_by", ["statement", "transaction"])
 def test_an_append_whose_answer_was_lost_is_repeated_without_a_second_row(
     proxy: Lossy, conversation: UUID, committed_by: str

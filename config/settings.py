@@ -121,6 +121,7 @@ DATABASES: dict[str, dict[str, Any]] = {
 DATABASES["default"]["OPTIONS"] = {
     "application_name": "parley",
     "connect_timeout": env.int("DATABASE_CONNECT_TIMEOUT", 5),
+    "prepare_threshold": 5 if env.bool("DATABASE_PREPARE", True) else None,
     "options": f"-c statement_timeout={DATABASE_TIMEOUT}s -c lock_timeout={DATABASE_LOCK_TIMEOUT}s"
     f" -c idle_in_transaction_session_timeout={DATABASE_IDLE_TIMEOUT}s",
     **DATABASES["default"].get("OPTIONS", {}),

@@ -13,12 +13,14 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
+from django.core.exceptions import ValidationError
 from django.db import DatabaseError, connection, models, transaction
 from django.db.models import F, Q, Value
 from django.db.models.functions import Least
 
 from config import rls
 from config.columns import clock
+from config.statements import ask
 from conversations.models import ApiKey, Scope
 
 log = structlog.get_logger(__name__)
@@ -47,6 +49,10 @@ class ApiKeyError(Exception):
 
 class KeyRefusedError(ApiKeyError):
     """Unknown, mistyped, revoked or expired: one answer for all, so that nobody learns which."""
+
+
+class KeyInvalidError(ApiKeyError):
+    """No key can be made like that."""
 
 
 class KeyNotFoundError(ApiKeyError):
@@ -82,14 +88,22 @@ def create(
     """Make a key; the token is returned here and nowhere else ever again."""
     prefix = "".join(secrets.choice(ALPHABET) for _ in range(8))
     token = f"parley_{prefix}_{secrets.token_urlsafe(SECRET_BYTES)}"
-    key = ApiKey.objects.create(
+    key = ApiKey(
         name=name,
         prefix=prefix,
         hash=_hash(token),
         user_id=user_id,
         scopes=sorted(set(Scope.values if scopes is None else scopes)),
-        expires=clock() + Value(expires_in) if expires_in is not None else None,
     )
+    try:
+        key.full_clean()
+    except ValidationError as error:
+        raise KeyInvalidError(
+            "; ".join(f"{name}: {' '.join(said)}" for name, said in error.message_dict.items())
+        ) from error
+    if expires_in is not None:
+        key.expires = clock() + Value(expires_in)
+    key.save(force_insert=True)
     key.refresh_from_db()
     log.info("api key created", key=prefix, by=by, user=user_id)
     return key, token
@@ -131,11 +145,9 @@ def authenticate(token: str) -> Caller:
     """Who is it? Looked up every time, so that revoking needs no broadcast; stamps `last_used` once a minute."""
     shape = SHAPE.fullmatch(token)
     prefix = shape.group(1) if shape else ""
-    with connection.cursor() as cursor:
-        cursor.execute(LOOK_UP, (prefix,))
-        row = cursor.fetchone()
-    id_, known_hash, name, user_id, scopes, stale = row or (NIL, NOBODY, "", None, [], False)
-    if not hmac.compare_digest(known_hash, _hash(token)) or row is None:
+    rows = ask(LOOK_UP, (prefix,))
+    id_, known_hash, name, user_id, scopes, stale = rows[0] if rows else (NIL, NOBODY, "", None, [], False)
+    if not hmac.compare_digest(known_hash, _hash(token)) or not rows:
         raise KeyRefusedError("The API key is not valid.")
     if user_id is not None and not _isolation_works():
         raise IsolationUnavailableError(

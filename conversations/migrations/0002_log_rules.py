@@ -115,9 +115,11 @@ BEGIN
             TABLE = TG_TABLE_NAME, HINT = 'The erase command removes a conversation and records who asked for it.';
     END IF;
     IF TG_LEVEL = 'ROW' THEN
-        IF TG_TABLE_NAME = 'messages' AND EXISTS (SELECT FROM conversations WHERE id = OLD.conversation_id) THEN
-            RAISE restrict_violation USING MESSAGE = 'erasing single messages would leave a gap: erase the conversation',
-                TABLE = TG_TABLE_NAME;
+        IF TG_TABLE_NAME = 'messages' THEN  -- a condition of its own: rows of conversations have no conversation_id
+            IF EXISTS (SELECT FROM conversations WHERE id = OLD.conversation_id) THEN
+                RAISE restrict_violation USING TABLE = TG_TABLE_NAME,
+                    MESSAGE = 'erasing single messages would leave a gap: erase the conversation';
+            END IF;
         END IF;
         RETURN OLD;
     END IF;
@@ -229,7 +231,7 @@ CREATE FUNCTION get_session_messages(
     p_before_index bigint DEFAULT NULL, p_include_deleted boolean DEFAULT false
 ) RETURNS SETOF messages LANGUAGE plpgsql STABLE ROWS 50 AS $$
 DECLARE
-    low bigint := coalesce(p_after_index + 1, 0);
+    low bigint := greatest(least(coalesce(p_after_index, -1), 9223372036854775806) + 1, 0);
     high bigint;
     all_visible boolean;
     span bigint := p_limit;
@@ -242,7 +244,7 @@ BEGIN
     SELECT least(c.message_count, p_before_index), p_include_deleted OR c.deleted_count = 0
     INTO high, all_visible
     FROM conversations c WHERE c.id = p_conversation_id AND (p_include_deleted OR c.deleted_count < c.message_count);
-    IF NOT FOUND OR p_limit = 0 THEN
+    IF NOT FOUND OR p_limit = 0 OR low >= high THEN
         RETURN;
     END IF;
     start := greatest(low, high - span);

@@ -9,7 +9,7 @@ from django.db import connection
 
 from conversations.models import Conversation, Message
 from tests.api import Caller, refused
-from tests.integration.test_api_keys import SCOPES
+from tests.integration.test_api_access import SCOPES
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("kept_rows")]
 

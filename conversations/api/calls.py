@@ -61,11 +61,7 @@ class Calls(Router):
                 response={**answers, **dict.fromkeys(codes, Refusal)},
                 operation_id=view.__name__,
                 **options,
-            )(
-                view
-                if iscoroutinefunction(view) or isasyncgenfunction(view)
-                else _as_caller(view, as_service=as_service)
-            )
+            )(_as_caller(view, as_service=as_service) if sync else view)
             return view
 
         return declare

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import threading
 import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from conversations import keys, takeover
 from conversations.models import Conversation, Message, Turn
+from tests import raw
 from tests.api import Caller, refused
 from tests.conversing import agent, quiet
-from tests.processes import Running, eventually, free_port, running
+from tests.processes import eventually
+from tests.web import serving
 
 pytestmark = pytest.mark.django_db
 
@@ -113,31 +113,6 @@ def test_the_latest_turns_are_in_order_and_bounded() -> None:
     assert Turn.objects.count() == 5
 
 
-@pytest.fixture
-def server(transactional_db: None) -> Iterator[str]:
-    """A real web process on our test database."""
-    settings = connection.settings_dict
-    url = (
-        f"postgresql://{settings['USER']}@{settings['HOST'].replace('/', '%2F')}:{settings['PORT']}/{settings['NAME']}"
-    )
-    port = free_port()
-    with running(*WEB, str(port), DATABASE_URL=url, DATA_DIR="var/test") as web:
-        eventually(lambda: _answers(web, port), "the server answers")
-        yield f"http://127.0.0.1:{port}/api"
-
-
-WEB = [".venv/bin/python", "-m", "uvicorn", "config.asgi:application", "--lifespan", "off", "--port"]
-
-
-def _answers(web: Running, port: int) -> bool:
-    assert web.process.poll() is None
-    try:
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5).close()
-    except OSError:
-        return False
-    return True
-
-
 class Stream:
     """Server-sent events, read in a thread."""
 
@@ -173,10 +148,15 @@ class Stream:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_session_can_be_followed_and_taken_up_again_until_the_key_is_revoked(server: str) -> None:
+def test_a_session_can_be_followed_and_taken_up_again_until_the_key_is_revoked() -> None:
     caller = Caller(user_id=1)
     session = caller.session(user_id=1)
-    url = f"{server}/sessions/{session}/events"
+    with serving(raw.url(), caller.token) as site:
+        url = f"http://127.0.0.1:{site.port}/api/sessions/{session}/events"
+        _follow(caller, session, url)
+
+
+def _follow(caller: Caller, session: str, url: str) -> None:
     stream = Stream(url, caller.token)
     eventually(lambda: stream.heard("burst"), "the state comes first")
     say(caller, session, "Hello")
@@ -192,7 +172,6 @@ def test_a_session_can_be_followed_and_taken_up_again_until_the_key_is_revoked(s
     keys.revoke(caller.key.prefix, by="test")
 
     def shut_out() -> bool:
-        Message.objects.first()
         takeover.reply(Conversation.objects.get().pk, "psst", by="anna")
         return again.over.is_set()
 

@@ -13,6 +13,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
+from django.core.exceptions import ValidationError
 from django.db import DatabaseError, connection, models, transaction
 from django.db.models import F, Q, Value
 from django.db.models.functions import Least
@@ -50,6 +51,10 @@ class KeyRefusedError(ApiKeyError):
     """Unknown, mistyped, revoked or expired: one answer for all, so that nobody learns which."""
 
 
+class KeyInvalidError(ApiKeyError):
+    """No key can be made like that."""
+
+
 class KeyNotFoundError(ApiKeyError):
     """There is no key with that prefix."""
 
@@ -83,14 +88,22 @@ def create(
     """Make a key; the token is returned here and nowhere else ever again."""
     prefix = "".join(secrets.choice(ALPHABET) for _ in range(8))
     token = f"parley_{prefix}_{secrets.token_urlsafe(SECRET_BYTES)}"
-    key = ApiKey.objects.create(
+    key = ApiKey(
         name=name,
         prefix=prefix,
         hash=_hash(token),
         user_id=user_id,
         scopes=sorted(set(Scope.values if scopes is None else scopes)),
-        expires=clock() + Value(expires_in) if expires_in is not None else None,
     )
+    try:
+        key.full_clean()
+    except ValidationError as error:
+        raise KeyInvalidError(
+            "; ".join(f"{name}: {' '.join(said)}" for name, said in error.message_dict.items())
+        ) from error
+    if expires_in is not None:
+        key.expires = clock() + Value(expires_in)
+    key.save(force_insert=True)
     key.refresh_from_db()
     log.info("api key created", key=prefix, by=by, user=user_id)
     return key, token

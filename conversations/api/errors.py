@@ -18,7 +18,7 @@ from conversations import keys, log
 
 logger = structlog.get_logger(__name__)
 
-READ_ONLY = "25006"
+READ_ONLY, NO_RIGHT = "25006", "42501"
 MISSING_BODY = 2  # ("body", "body"): the whole body, not a field of it
 
 
@@ -56,7 +56,7 @@ def too_large() -> HttpResponse:
     return refusal(413, "body_too_large", "The body is larger than this API takes.")
 
 
-def answer(request: HttpRequest, error: Exception | type[Exception]) -> HttpResponse:  # noqa: PLR0911  a table, read line by line
+def answer(request: HttpRequest, error: Exception | type[Exception]) -> HttpResponse:  # noqa: PLR0911, PLR0912  a table
     """The one place that turns what went wrong into an answer."""
     match error:
         case HttpError() if isinstance(error.__cause__, ApiError):  # how ninja passes on what its parser refused
@@ -83,6 +83,9 @@ def answer(request: HttpRequest, error: Exception | type[Exception]) -> HttpResp
             return unavailable(request, error)
         case DatabaseError() if _state(error) == READ_ONLY:
             return unavailable(request, error)
+        case DatabaseError() if _state(error) == NO_RIGHT:  # row-level security said no where no rule of ours did
+            logger.error("refused by the database", path=request.path, exc_info=error)
+            return refusal(403, "forbidden", "This key may not do that.")
     logger.error("api failed", path=request.path, reason=type(error).__name__, exc_info=error)
     return refusal(500, "internal_error", "This is a mistake of ours; it has been logged.")
 

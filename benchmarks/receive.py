@@ -1,4 +1,4 @@
-"""What does listening cost on top of storing? `receive` (message, burst, timer) beside `append`, one durable connection."""
+"""What does listening cost on top of storing? `receive` (message, burst, timer) beside `append`, both durable."""
 
 from __future__ import annotations
 

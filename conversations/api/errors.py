@@ -15,6 +15,7 @@ from pydantic import Field
 
 from config.errors import unavailable
 from conversations import keys, log
+from conversations.errors import BlankMessageError, ConversationClosedError
 
 logger = structlog.get_logger(__name__)
 
@@ -69,6 +70,10 @@ def answer(request: HttpRequest, error: Exception | type[Exception]) -> HttpResp
             return refusal(404, "not_found", "There is no such session.")
         case log.ExternalIdTakenError():
             return refusal(409, "external_id_taken", str(error), field="external_id")
+        case BlankMessageError():
+            return refusal(400, "blank", str(error), field="content")
+        case ConversationClosedError():
+            return refusal(409, "session_closed", str(error))
         case log.LogError():
             return refusal(400, "invalid_value", str(error))
         case keys.IsolationUnavailableError():

@@ -28,6 +28,10 @@ SCOPES = {  # a new call without a line here fails below
     ("POST", "/api/messages/append"): Scope.APPEND,
     ("GET", "/api/sessions/{session_id}/messages"): Scope.READ,
     ("DELETE", "/api/sessions/{session_id}/messages"): Scope.CLEAR,
+    ("POST", "/api/sessions/{session_id}/inbound"): Scope.INBOUND,
+    ("POST", "/api/sessions/{session_id}/typing"): Scope.INBOUND,
+    ("GET", "/api/sessions/{session_id}/turns"): Scope.READ,
+    ("GET", "/api/sessions/{session_id}/events"): Scope.READ,
 }
 OPEN = {"/api/openapi.json", "/api/docs", "/api/", "/api/<path:rest>"}  # no key needed: they tell nothing
 

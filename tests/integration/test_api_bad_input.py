@@ -310,7 +310,7 @@ def test_any_64_bit_user_and_chat_is_taken(api: Caller, user_id: int) -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "x", "gzip, identity"])
 def test_a_compressed_body_is_refused_without_unpacking(api: Caller, encoding: str) -> None:
-    bomb = gzip.compress(b" " * 100_000_000)
+    bomb = gzip.compress(b" " * 10_000_000)
     answer = api.call("POST", "/messages/append", bomb, Content_Encoding=encoding)
     assert refused(answer, 415, "unsupported_encoding")
 

@@ -226,3 +226,19 @@ def test_clearing_while_others_write_counts_every_message_once(conversation: UUI
     assert in_threads(write, write, clear, clear) == []
     assert sum(cleared) + log.count(conversation) == 100
     assert log.count(conversation) == len(log.history(conversation))
+
+
+def test_batches_and_single_messages_race_without_an_error_or_a_gap(conversation: UUID) -> None:
+    batch = [{"role": "user", "content": "same", "external_id": "shared"}, {"role": "user", "content": "own"}]
+
+    def batches() -> None:
+        for _ in range(15):
+            assert len(log.append_many(conversation, batch)) == 2
+
+    def singles() -> None:
+        for _ in range(15):
+            log.append(conversation, "user", "single")
+
+    assert in_threads(batches, batches, batches, singles, singles) == []
+    stored = log.history(conversation)
+    assert [entry.message_index for entry in stored] == list(range(1 + 3 * 15 + 2 * 15))

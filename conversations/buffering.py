@@ -24,6 +24,7 @@ from conversations import burst, fates, log, tally, unanswered
 from conversations.burst import Window
 from conversations.errors import BlankMessageError, ConversationClosedError, UnknownActivityError
 from conversations.events import Activity, BufferFlush, MessageBuffered, TypingActivity
+from conversations.joining import Joined, join
 from conversations.log import ConversationNotFoundError, Entry
 from conversations.models import Fate, MessageBuffer, Mode, Trigger
 
@@ -61,6 +62,13 @@ def receive(  # noqa: PLR0913  keyword-only, each is something a channel may kno
     """
     if burst.is_blank(content):
         raise BlankMessageError
+    if settings.INTERVIEW_BUFFER_ENABLED and burst.command_in(content) is None:
+        joined = join(
+            conversation_id, content, external_id=external_id, metadata=metadata, question_context=question_context,
+            interview_step=interview_step,
+        )  # fmt: skip
+        if joined is not None:
+            return _told(joined, opened=False)
     with transaction.atomic():
         entry = log.append(
             conversation_id, "user", content, metadata=metadata, external_id=external_id, inbound=True
@@ -240,17 +248,22 @@ def _buffer(entry: Entry, question_context: str | None, interview_step: int | No
         return Received(entry, flush_at=flush_at, flush_id=flush_id)
     if opened:
         set_timer(entry.conversation_id, step, flush_at)
+    return _told(Joined(entry, step, flush_id, flush_at, size, wait_ms), opened=opened)
+
+
+def _told(joined: Joined, *, opened: bool) -> Received:
+    """Say that the message waits now, once that is true."""
     event = MessageBuffered(
-        conversation_id=entry.conversation_id,
-        interview_step=step,
-        message_index=entry.message_index,
-        burst_size=size,
+        conversation_id=joined.entry.conversation_id,
+        interview_step=joined.interview_step,
+        message_index=joined.entry.message_index,
+        burst_size=joined.size,
         opened=opened,
-        flush_id=flush_id,
-        wait_ms=wait_ms,
+        flush_id=joined.flush_id,
+        wait_ms=joined.wait_ms,
     )
     transaction.on_commit(event.tell)
-    return Received(entry, flush_at=flush_at, flush_id=flush_id)
+    return Received(joined.entry, flush_at=joined.flush_at, flush_id=joined.flush_id)
 
 
 # Nothing comes back where the conversation is not the agent's, or where the open burst has no room for the message.

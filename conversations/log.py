@@ -105,7 +105,7 @@ def append(  # noqa: PLR0913  keyword-only, one per column
     try:
         [row] = ask(APPEND, values)
     except REFUSALS as error:
-        raise _in_our_words(error, conversation_id) from error
+        raise in_our_words(error, conversation_id) from error
     id_, index, characters, stored, wrote, created, deleted, repeated = row
     return Entry(
         id_, conversation_id, index, role, content, characters, _parsed(stored), external_id, inbound, wrote, turn_id,
@@ -118,7 +118,7 @@ def append_many(conversation_id: UUID, messages: Sequence[Json]) -> list[Entry]:
     try:
         rows = ask(APPEND_MANY, (conversation_id, encode(messages)))
     except REFUSALS as error:
-        raise _in_our_words(error, conversation_id) from error
+        raise in_our_words(error, conversation_id) from error
     return [
         Entry(
             id_, conversation_id, index, role, content, characters, _parsed(metadata), message.get("external_id"),
@@ -206,7 +206,7 @@ def _parsed(metadata: str) -> dict[str, Any]:
     return parsed
 
 
-def _in_our_words(error: Exception, conversation_id: UUID) -> Exception:
+def in_our_words(error: Exception, conversation_id: UUID) -> Exception:
     """What PostgreSQL, or its driver on the way there, refused; an outage stays what it is."""
     cause = error.__cause__
     diagnosis = cause.diag if isinstance(cause, psycopg.Error) else None

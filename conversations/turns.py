@@ -224,7 +224,8 @@ WITH next AS (
         AND id > %(turn)s
     ORDER BY id LIMIT 1
 ), taken AS (
-    UPDATE turns SET input = %(input)s::jsonb || input, redrafts = %(redrafts)s, updated_at = clock_timestamp()
+    UPDATE turns SET input = %(input)s::jsonb || input, redrafts = greatest(redrafts, %(redrafts)s),
+        updated_at = clock_timestamp()
     FROM next WHERE turns.id = next.id AND size + %(size)s <= %(max_size)s AND bytes + %(bytes)s <= %(max_bytes)s
     RETURNING turns.id
 ), carried AS (

@@ -206,6 +206,18 @@ def test_whoever_takes_a_conversation_away_while_a_reply_settles_comes_before_or
     assert ledger.of_this_database().balance() == []
 
 
+def test_a_message_that_races_with_a_takeover_is_left_to_staff_either_way() -> None:
+    """Joining an open burst looks at the mode under the lock: what was true before it no longer counts."""
+    chats = [conversation() for _ in range(30)]
+    with racers() as race:
+        for chat in chats:
+            say(chat, "a")
+            race(lambda chat=chat: takeover.take_over(chat, by="anna"), lambda chat=chat: receive(chat, "b"))
+            assert not buffering.has_buffer(chat)
+            assert fates(chat) == {0: Fate.STAFF, 1: Fate.STAFF}
+    assert ledger.of_this_database().balance() == []
+
+
 def test_parallel_deliveries_of_one_update_store_one_message() -> None:
     chats = [conversation() for _ in range(20)]
     with racers(4) as race:

@@ -41,6 +41,9 @@ bench:  ## measure against peers and raw limits
 chaos: .venv/dev  ## the long crash and soak runs
 	@echo "There is nothing to break yet."
 
+messages: .venv/dev  ## bring the Russian catalogue up to date and compile it
+	@$(MANAGE) messages
+
 lock: .venv/uv  ## compile the locks from requirements*.in
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q \
 		requirements.in -o requirements.txt
@@ -69,4 +72,4 @@ clean:  ## remove the environment and caches; data in var/ stays
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --require-hashes -r requirements-dev.txt
 	@touch $@ .venv/run
 
-.PHONY: help run test check format password chat bench chaos lock install clean
+.PHONY: help run test check format messages password chat bench chaos lock install clean

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.apps import AppConfig
+from django.contrib.admin import apps as django_admin
 from django.db import connections
 from django.db.models.signals import post_migrate
 from django.utils.module_loading import autodiscover_modules
@@ -12,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 class GroundFloorConfig(AppConfig):
     name = "config"
     verbose_name = _("Operations")
+    about = _("The installation itself: health, queue and numbers.")
 
     def ready(self) -> None:
         from config import checks  # noqa: F401  registers the system checks
@@ -27,3 +29,10 @@ def heal_isolation(using: str, **_: Any) -> None:
 
     with connections[using].cursor() as cursor:
         rls.heal(cursor)
+
+
+class AdminConfig(django_admin.AdminConfig):
+    """Django's admin on our site; named in INSTALLED_APPS in place of `django.contrib.admin`."""
+
+    default = False
+    default_site = "config.site.Site"

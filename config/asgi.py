@@ -7,4 +7,6 @@ os.environ.setdefault("DATABASE_POOL", "true")
 
 from django.core.asgi import get_asgi_application  # the variables above come first
 
-application = get_asgi_application()
+from config.bodies import BodyLimits
+
+application = BodyLimits(get_asgi_application())

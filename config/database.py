@@ -36,6 +36,7 @@ FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_conn
 
 COMMANDS_WITHOUT_DATABASE = frozenset(
     {"", "help", "version", "check", "collectstatic", "compilemessages", "diffsettings", "doctor", "makemessages", "up"}
+    | {"messages"}
 )
 
 

@@ -8,11 +8,13 @@ from typing import Any
 
 import structlog
 from asgiref.sync import iscoroutinefunction
-from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.template.loader import render_to_string
+from django.conf import settings
+from django.db import DataError, InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import sync_and_async_middleware
 from django.utils.deprecation import MiddlewareMixin
+
+from config import errors
 
 Response = Any
 GetResponse = Callable[[HttpRequest], Response | Awaitable[Response]]
@@ -21,13 +23,13 @@ log = structlog.get_logger(__name__)
 
 REQUEST_ID = "X-Request-ID"
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-RETRY_AFTER = "5"  # seconds: a restart of PostgreSQL is usually over by then
 
 SELF_ONLY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'self'; form-action 'self'; "
 STRICT = SELF_ONLY + "object-src 'none'"
 ADMIN = SELF_ONLY + "object-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'"
 # The admin theme evaluates Alpine.js expressions and sets inline styles (ADR 0004); everything else gets STRICT.
 POLICIES = {"/admin/": ADMIN}
+DEBUG_PAGE = SELF_ONLY + "script-src 'unsafe-inline'; style-src 'unsafe-inline'"  # Django's own, for developers alone
 
 
 @sync_and_async_middleware
@@ -66,6 +68,8 @@ def security_headers(get_response: GetResponse) -> GetResponse:
 
     def finished(request: HttpRequest, response: Response) -> Response:
         policy = next((policy for path, policy in POLICIES.items() if request.path.startswith(path)), STRICT)
+        if settings.DEBUG and response.status_code >= 400:
+            policy = DEBUG_PAGE
         response.headers.setdefault("Content-Security-Policy", policy)
         response.headers.setdefault("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
         return response
@@ -84,25 +88,12 @@ def security_headers(get_response: GetResponse) -> GetResponse:
 
 
 class DatabaseAway(MiddlewareMixin):
-    """Answer 503 with Retry-After, not 500, while PostgreSQL is away, restarting or overloaded."""
+    """Answer 503 with Retry-After, not 500, while PostgreSQL is away; 400 where it cannot hold what was sent."""
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         if isinstance(exception, (OperationalError, InterfaceError)):
-            return unavailable(request, exception)
+            return errors.unavailable(request, exception)
+        if isinstance(exception, DataError):  # a NUL in a filter, a year 10000, a number beyond bigint
+            log.warning("value refused", path=request.path, exc_info=exception)
+            return errors.bad_request(request, exception)
         return None
-
-
-def unavailable(request: HttpRequest, reason: BaseException) -> HttpResponse:
-    """One answer for every way a database can be away; machines get JSON, people a page that needs no database."""
-    log.error("database away", path=request.path, reason=type(reason).__name__, exc_info=reason)
-    response: HttpResponse
-    if request.path.startswith("/admin/"):
-        response = HttpResponse(render_to_string("config/unavailable.html"), status=503)
-    else:
-        body = {
-            "error": "database_unavailable",
-            "detail": "The database is away. Nothing was stored; please try again.",
-        }
-        response = JsonResponse(body, status=503)
-    response["Retry-After"] = RETRY_AFTER
-    return response

@@ -36,6 +36,12 @@ SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000) if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_AGE = 12 * 3600  # seconds a staff login lasts
+SESSION_IDLE_AGE = 30 * 60  # seconds it lasts without a sign of its owner (config/sessions.py)
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = LANGUAGE_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_HTTPONLY = LANGUAGE_COOKIE_HTTPONLY = True  # forms carry the token; no script reads a cookie
+LANGUAGE_COOKIE_SECURE = HTTPS
+AUTHENTICATION_BACKENDS = ["config.logins.CountingBackend"]
+CSRF_FAILURE_VIEW = "config.errors.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -47,6 +53,14 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
+# --- how much may one caller ask? (calls per minute and key, or per address for refused keys; 0: no limit) ---
+HTTP_BODY_LIMIT = DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("HTTP_BODY_LIMIT", 4 * 1024 * 1024)
+HTTP_BODY_SECONDS = env.int("HTTP_BODY_SECONDS", 30)
+API_READS_PER_MINUTE = env.int("API_READS_PER_MINUTE", 30_000)
+API_WRITES_PER_MINUTE = env.int("API_WRITES_PER_MINUTE", 30_000)
+API_SEARCHES_PER_MINUTE = env.int("API_SEARCHES_PER_MINUTE", 6_000)
+API_BAD_KEYS_PER_MINUTE = env.int("API_BAD_KEYS_PER_MINUTE", 30)
+
 # --- what is installed? ---
 INSTALLED_APPS = [
     "config",
@@ -55,7 +69,7 @@ INSTALLED_APPS = [
     "entities",
     "conversations",
     *theme.APPS,
-    "django.contrib.admin",
+    "config.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -76,6 +90,7 @@ MIDDLEWARE = [
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
+    "config.sessions.StaffSessions",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -113,6 +128,7 @@ DATABASES: dict[str, dict[str, Any]] = {
 DATABASES["default"]["OPTIONS"] = {
     "application_name": "parley",
     "connect_timeout": env.int("DATABASE_CONNECT_TIMEOUT", 5),
+    "prepare_threshold": 5 if env.bool("DATABASE_PREPARE", True) else None,
     "options": f"-c statement_timeout={DATABASE_TIMEOUT}s -c lock_timeout={DATABASE_LOCK_TIMEOUT}s"
     f" -c idle_in_transaction_session_timeout={DATABASE_IDLE_TIMEOUT}s",
     **DATABASES["default"].get("OPTIONS", {}),

@@ -1,32 +1,33 @@
 """Where a request goes."""
 
-import sys
-
 from django.contrib import admin
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.templatetags.static import static
 from django.urls import include, path
-from django.views.defaults import server_error
 from django.views.generic import RedirectView
 
 from config import health
 from config.metrics import metrics
-from config.middleware import unavailable
+
+handler400 = "config.errors.bad_request"
+handler403 = "config.errors.permission_denied"
+handler404 = "config.errors.page_not_found"
+handler500 = "config.errors.server_error"
 
 
-def handler500(request: HttpRequest) -> HttpResponse:
-    """An outage met outside a view (sessions, login) is told apart from a bug here, too."""
-    error = sys.exc_info()[1]
-    if isinstance(error, (OperationalError, InterfaceError)):
-        return unavailable(request, error)
-    return server_error(request)
+def favicon(_request: HttpRequest) -> HttpResponse:
+    """Asked for by browsers on pages without an icon of their own: JSON, metrics."""
+    return redirect(static("config/logo.svg"))
 
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
+    path("api/", include("conversations.api.urls")),
+    path("favicon.ico", favicon),
     path("i18n/", include("django.conf.urls.i18n")),
-    path("healthz", health.healthz),
-    path("readyz", health.readyz),
-    path("metrics", metrics),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
 ]

@@ -19,6 +19,7 @@ from django.db.models.functions import Least
 
 from config import rls
 from config.columns import clock
+from config.statements import ask
 from conversations.models import ApiKey, Scope
 
 log = structlog.get_logger(__name__)
@@ -131,11 +132,9 @@ def authenticate(token: str) -> Caller:
     """Who is it? Looked up every time, so that revoking needs no broadcast; stamps `last_used` once a minute."""
     shape = SHAPE.fullmatch(token)
     prefix = shape.group(1) if shape else ""
-    with connection.cursor() as cursor:
-        cursor.execute(LOOK_UP, (prefix,))
-        row = cursor.fetchone()
-    id_, known_hash, name, user_id, scopes, stale = row or (NIL, NOBODY, "", None, [], False)
-    if not hmac.compare_digest(known_hash, _hash(token)) or row is None:
+    rows = ask(LOOK_UP, (prefix,))
+    id_, known_hash, name, user_id, scopes, stale = rows[0] if rows else (NIL, NOBODY, "", None, [], False)
+    if not hmac.compare_digest(known_hash, _hash(token)) or not rows:
         raise KeyRefusedError("The API key is not valid.")
     if user_id is not None and not _isolation_works():
         raise IsolationUnavailableError(

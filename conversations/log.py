@@ -7,11 +7,9 @@ Reads and writes go past the models on purpose: one statement each, plain result
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -20,25 +18,29 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DataError, IntegrityError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 
+from config.statements import ask
 from conversations import unanswered
 from conversations.models import Fate
 
 log = structlog.get_logger(__name__)
 
 Json = Mapping[str, Any]
+encode = json.JSONEncoder(default=DjangoJSONEncoder().default).encode  # made once: json.dumps makes one per call
 
-APPEND = (
-    "SELECT id, message_index, character_count, metadata, author, created_at, deleted_at, repeated"
-    " FROM append_message(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
-)
-APPEND_MANY = (
-    "SELECT id, message_index, character_count, metadata, author, created_at, deleted_at, repeated, role, content"
-    " FROM append_messages(%s, %s)"
-)
-HISTORY = (
-    "SELECT id, message_index, role, content, character_count, metadata, external_id, inbound, author, turn_id,"
-    " agent_version, created_at, deleted_at FROM get_session_messages(%s, %s, %s, %s, %s)"
-)
+APPEND = """
+SELECT id, message_index, character_count, metadata, author, created_at, deleted_at, repeated
+FROM append_message(%s, %s, %s, %s::jsonb, %s, %s, %s, %s, %s::integer)
+"""
+APPEND_MANY = """
+SELECT id, message_index, role, content, character_count, metadata, author, created_at, deleted_at, repeated
+FROM append_messages(%s, %s::jsonb)
+"""
+HISTORY = """
+SELECT id, message_index, role, content, character_count, metadata, external_id, inbound, author, turn_id,
+    agent_version, created_at, deleted_at
+FROM get_session_messages(%s, %s::integer, %s::bigint, %s::bigint, %s)
+"""
+REFUSALS = (IntegrityError, DataError, UnicodeEncodeError)
 
 
 class LogError(Exception):
@@ -63,8 +65,7 @@ class HistoryConflictError(LogError):
     """The list does not begin with what is already stored."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One message as it is stored."""
 
     id: UUID
@@ -101,28 +102,30 @@ def append(  # noqa: PLR0913  keyword-only, one per column
     A caller that never learnt whether its append was committed repeats it with the same `external_id`.
     """
     values = (conversation_id, role, content, _json(metadata), external_id, author, inbound, turn_id, agent_version)
-    with _refusals(conversation_id), connection.cursor() as cursor:
-        cursor.execute(APPEND, values)
-        id_, index, characters, stored, author, created, deleted, repeated = cursor.fetchone()
+    try:
+        [row] = ask(APPEND, values)
+    except REFUSALS as error:
+        raise _in_our_words(error, conversation_id) from error
+    id_, index, characters, stored, wrote, created, deleted, repeated = row
     return Entry(
-        id_, conversation_id, index, role, content, characters, _parsed(stored), external_id, inbound, author, turn_id,
+        id_, conversation_id, index, role, content, characters, _parsed(stored), external_id, inbound, wrote, turn_id,
         agent_version, created, deleted, repeated,
     )  # fmt: skip
 
 
 def append_many(conversation_id: UUID, messages: Sequence[Json]) -> list[Entry]:
     """Store `{role, content, metadata?, external_id?, author?}` one after the other, in one statement."""
-    batch = json.dumps(messages, cls=DjangoJSONEncoder)
-    with _refusals(conversation_id), connection.cursor() as cursor:
-        cursor.execute(APPEND_MANY, (conversation_id, batch))
-        rows = cursor.fetchall()
+    try:
+        rows = ask(APPEND_MANY, (conversation_id, encode(messages)))
+    except REFUSALS as error:
+        raise _in_our_words(error, conversation_id) from error
     return [
         Entry(
-            id_, conversation_id, index, role, content, characters, _parsed(stored), message.get("external_id"), False,
-            author, None, None, created, deleted, repeated,
+            id_, conversation_id, index, role, content, characters, _parsed(metadata), message.get("external_id"),
+            False, author, None, None, created, deleted, repeated,
         )
-        for message, (id_, index, characters, stored, author, created, deleted, repeated, role, content)
-        in zip(messages, rows, strict=True)
+        for message, row in zip(messages, rows, strict=True)
+        for id_, index, role, content, characters, metadata, author, created, deleted, repeated in [row]
     ]  # fmt: skip
 
 
@@ -135,16 +138,16 @@ def history(
     include_deleted: bool = False,
 ) -> list[Entry]:
     """Messages in order of index: the first after `after_index`, else the newest (before `before_index`)."""
-    with connection.cursor() as cursor:
-        cursor.execute(HISTORY, (conversation_id, limit, after_index, before_index, include_deleted))
-        return [_entry(conversation_id, row) for row in cursor.fetchall()]
+    rows = ask(HISTORY, (conversation_id, limit, after_index, before_index, include_deleted))
+    return [
+        Entry(id_, conversation_id, index, role, content, characters, _parsed(metadata), *rest)
+        for id_, index, role, content, characters, metadata, *rest in rows
+    ]
 
 
 def count(conversation_id: UUID) -> int:
     """How many messages a reader sees; costs the same however many there are."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT get_session_message_count(%s)", (conversation_id,))
-        (number,) = cursor.fetchone()
+    [(number,)] = ask("SELECT get_session_message_count(%s)", (conversation_id,))
     return int(number)
 
 
@@ -186,11 +189,6 @@ def save_session(conversation_id: UUID, messages: Sequence[Json]) -> list[Entry]
         return append_many(conversation_id, messages[len(stored) :]) if len(messages) > len(stored) else []
 
 
-def _entry(conversation_id: UUID, row: tuple[Any, ...]) -> Entry:
-    id_, index, role, content, characters, metadata, *rest = row
-    return Entry(id_, conversation_id, index, role, content, characters, _parsed(metadata), *rest)
-
-
 def _lock(cursor: CursorWrapper, conversation_id: UUID) -> None:
     """Hold appends back until the transaction ends."""
     cursor.execute("SELECT FROM conversations WHERE id = %s FOR NO KEY UPDATE", (conversation_id,))
@@ -199,7 +197,7 @@ def _lock(cursor: CursorWrapper, conversation_id: UUID) -> None:
 
 
 def _json(metadata: Json | None) -> str:
-    return json.dumps(metadata, cls=DjangoJSONEncoder) if metadata else "{}"
+    return encode(metadata) if metadata else "{}"
 
 
 def _parsed(metadata: str) -> dict[str, Any]:
@@ -208,26 +206,20 @@ def _parsed(metadata: str) -> dict[str, Any]:
     return parsed
 
 
-@contextmanager
-def _refusals(conversation_id: UUID) -> Iterator[None]:
-    """Say in our words what PostgreSQL, or its driver on the way there, refused; an outage stays what it is."""
-    try:
-        yield
-    except (IntegrityError, DataError, UnicodeEncodeError) as error:
-        cause = error.__cause__
-        diagnosis = cause.diag if isinstance(cause, psycopg.Error) else None
-        match getattr(cause, "sqlstate", None):
-            case "23503" if diagnosis and diagnosis.constraint_name == "messages_conversation_fk":
-                raise ConversationNotFoundError(f"There is no conversation {conversation_id}.") from error
-            case "23505":
-                raise ExternalIdTakenError(
-                    "The external id already names another message of the conversation."
-                ) from error
-            case "23502" | "23514":
-                rule = diagnosis and (diagnosis.constraint_name or diagnosis.column_name)
-                raise MessageRefusedError(f"The message breaks the rule {rule}.") from error
-            case "22001":
-                raise MessageRefusedError("The external id or the author is too long.") from error
-            case None | "22021" | "22P02" | "22P05":  # NUL, a lone surrogate, NaN
-                raise MessageRefusedError("The message holds a character or number that cannot be stored.") from error
-        raise
+def _in_our_words(error: Exception, conversation_id: UUID) -> Exception:
+    """What PostgreSQL, or its driver on the way there, refused; an outage stays what it is."""
+    cause = error.__cause__
+    diagnosis = cause.diag if isinstance(cause, psycopg.Error) else None
+    match getattr(cause, "sqlstate", None):
+        case "23503" if diagnosis and diagnosis.constraint_name == "messages_conversation_fk":
+            return ConversationNotFoundError(f"There is no conversation {conversation_id}.")
+        case "23505":
+            return ExternalIdTakenError("The external id already names another message of the conversation.")
+        case "23502" | "23514":
+            rule = diagnosis and (diagnosis.constraint_name or diagnosis.column_name)
+            return MessageRefusedError(f"The message breaks the rule {rule}.")
+        case "22001":
+            return MessageRefusedError("The external id or the author is too long.")
+        case None | "22021" | "22P02" | "22P05":  # NUL, a lone surrogate, NaN
+            return MessageRefusedError("The message holds a character or number that cannot be stored.")
+    return error

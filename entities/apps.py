@@ -7,3 +7,4 @@ from django.utils.translation import gettext_lazy as _
 class EntitiesConfig(AppConfig):
     name = "entities"
     verbose_name = _("Entities")
+    about = _("Tables of your own that grow with your agents.")

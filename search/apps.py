@@ -7,3 +7,4 @@ from django.utils.translation import gettext_lazy as _
 class SearchConfig(AppConfig):
     name = "search"
     verbose_name = _("Search")
+    about = _("What can be found, and how much of it is indexed.")

@@ -61,7 +61,7 @@ def _run(claim: Claim, started: Started) -> None:
         error = raised
     _no_alarm()
     outage = isinstance(error, OUTAGE) and _connection_lost()
-    if error is not None:
+    if error is not None and not connection.in_atomic_block:
         connection.close_if_unusable_or_obsolete()
     spent = {"busy_ms": 1000 * (time.monotonic() - begun), "late_ms": started.late_ms}
 

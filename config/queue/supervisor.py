@@ -8,6 +8,7 @@ import time
 from types import FrameType
 from typing import NoReturn
 
+import psutil
 import structlog
 from django.db import DatabaseError, connection, transaction
 
@@ -86,16 +87,17 @@ class Supervisor:
         if time.monotonic() - self._looked < LOOK_EVERY:
             return
         self._looked = time.monotonic()
+        sick: list[tuple[Cluster, str]] = []
         try:
             with deadline(PROMPT):
-                for cluster in self.clusters:
-                    if trouble := cluster.examine():
-                        self._restart(cluster, trouble)
+                sick = [(cluster, trouble) for cluster in self.clusters if (trouble := cluster.examine())]
                 if time.monotonic() - self._beaten >= BEAT_EVERY:
                     self._beat()
             self._database_said = ""
         except AWAY as error:
             self._database_away(error)
+        for cluster, trouble in sick:
+            self._restart(cluster, trouble)
 
     def _restart(self, cluster: Cluster, trouble: str) -> None:
         """Kill the whole group, free what it held, start it anew; counted, logged, and shown to staff."""
@@ -109,7 +111,7 @@ class Supervisor:
                 with connection.cursor() as cursor:
                     cursor.execute(RESTARTED, [trouble, cluster.worker_id])
         except AWAY as error:
-            self._database_away(error)  # the leases run out by themselves
+            self._database_away(error)  # the new cluster's pusher and the next look free what it held
         cluster.start()
 
     def _beat(self) -> None:
@@ -123,12 +125,23 @@ class Supervisor:
                 cursor.execute(BEAT, [round(1000 * skew), cluster.worker_id])
         if abs(skew) > SKEW:
             log.warning("this machine's clock is off", seconds=round(skew, 1))
+            cursor.execute(GONE, [socket.gethostname()])
+            for worker_id, pid in cursor.fetchall():
+                if not psutil.pid_exists(pid):
+                    self._bury(worker_id)
         self._beaten = time.monotonic()
         for period in PERIODS.values():
             slot = period.slot(epoch)
             if self._slots.get(period.name) != slot:
                 queue_slot(period.name, slot)
                 self._slots[period.name] = slot
+
+    def _bury(self, worker_id: int) -> None:
+        """A supervisor of this machine was killed, and the kernel ended its clusters: what they held is free."""
+        freed = rows.release(worker_id, blame="Its worker was killed in the middle.")
+        log.warning("a killed worker was found", worker=worker_id, freed=freed)
+        with connection.cursor() as cursor:
+            cursor.execute(STOPPED, [worker_id])
 
     def _database_away(self, error: BaseException) -> None:
         """Workers wait for it themselves; we neither judge nor restart anybody meanwhile."""
@@ -169,6 +182,10 @@ class Supervisor:
 
 REGISTER = "INSERT INTO queue_workers (host, pid, processes) VALUES (%s, %s, %s) RETURNING id"
 BEAT = "UPDATE queue_workers SET beat_at = clock_timestamp(), clock_skew_ms = %s WHERE id = %s"
+GONE = """
+SELECT id, pid FROM queue_workers
+WHERE host = %s AND stopped_at IS NULL AND beat_at < clock_timestamp() - interval '5 seconds'
+"""
 RESTARTED = "UPDATE queue_workers SET restarts = restarts + 1, trouble = %s WHERE id = %s"
 STOPPED = "UPDATE queue_workers SET stopped_at = clock_timestamp() WHERE id = %s"
 NEXT_SLOT = """

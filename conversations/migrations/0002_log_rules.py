@@ -115,9 +115,11 @@ BEGIN
             TABLE = TG_TABLE_NAME, HINT = 'The erase command removes a conversation and records who asked for it.';
     END IF;
     IF TG_LEVEL = 'ROW' THEN
-        IF TG_TABLE_NAME = 'messages' AND EXISTS (SELECT FROM conversations WHERE id = OLD.conversation_id) THEN
-            RAISE restrict_violation USING MESSAGE = 'erasing single messages would leave a gap: erase the conversation',
-                TABLE = TG_TABLE_NAME;
+        IF TG_TABLE_NAME = 'messages' THEN  -- a condition of its own: rows of conversations have no conversation_id
+            IF EXISTS (SELECT FROM conversations WHERE id = OLD.conversation_id) THEN
+                RAISE restrict_violation USING TABLE = TG_TABLE_NAME,
+                    MESSAGE = 'erasing single messages would leave a gap: erase the conversation';
+            END IF;
         END IF;
         RETURN OLD;
     END IF;

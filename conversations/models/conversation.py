@@ -37,7 +37,7 @@ class Conversation(models.Model):
     user_id = models.BigIntegerField(_("user"))
     chat_id = models.BigIntegerField(_("chat"), null=True, blank=True)
     channel = models.CharField(_("channel"), max_length=50, db_default="api", default="api")
-    agent = models.ForeignKey(  # the database's own foreign key is in migration 0006
+    agent = models.ForeignKey(  # the database's own foreign key is in migration 0007
         Agent, models.DO_NOTHING, null=True, blank=True, related_name="+", db_index=False, db_constraint=False,
         verbose_name=_("agent"),
     )  # fmt: skip

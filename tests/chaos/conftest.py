@@ -21,4 +21,6 @@ def chaos(_world: World, django_db_blocker: Any) -> Iterator[World]:
     with _world.connected(django_db_blocker):
         _world.reset()
         yield _world
+        for worker in _world.workers:
+            print(worker.text()[-20_000:])  # noqa: T201  shown where the test failed
         _world.stop_workers()

@@ -90,7 +90,7 @@ def test_a_half_open_connection_delays_work_by_seconds_only(chaos: World) -> Non
         worker = chaos.worker(processes=1, DATABASE_URL=url)
         defer("stage.note", 0)
         eventually(lambda: chaos.notes() == ["0"], 10, "a first task runs")
-        for number in range(1, 6 if LONG else 3):
+        for number in range(1, 9 if LONG else 3):
             proxy.black_hole()
             defer("stage.note", number)
             claimed = f"name = 'stage.note' AND args = '[{number}]' AND state = 'waiting'"

@@ -24,7 +24,7 @@ FILL = "UPDATE conversations SET agent_id = NULL WHERE agent_id IS NOT NULL AND 
 
 
 class Migration(migrations.Migration):
-    dependencies = [("conversations", "0005_turn_rules"), ("agents", "0002_rules")]
+    dependencies = [("conversations", "0006_api_spending"), ("agents", "0002_rules")]
     operations = [
         migrations.SeparateDatabaseAndState(
             state_operations=[

@@ -1,0 +1,131 @@
+"""What people and machines see when a request cannot be answered: one page, one JSON shape, no database needed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import sys
+from dataclasses import dataclass
+from functools import cache
+
+import structlog
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import get_template
+from django.utils.functional import Promise
+from django.utils.translation import get_language, override
+from django.utils.translation import gettext_lazy as _
+
+log = structlog.get_logger(__name__)
+
+RETRY_AFTER = "5"  # seconds: a restart of PostgreSQL is usually over by then
+FOR_MACHINES = ("/api/", "/healthz", "/readyz", "/metrics", "/webhook")
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why a request was not answered, for people and for machines."""
+
+    status: int
+    code: str
+    title: Promise
+    text: Promise
+
+
+BAD_REQUEST = Trouble(
+    400,
+    "bad_request",
+    _("This request makes no sense to us"),
+    _("Something in the address or in the form is not what this page expects. Nothing was changed."),
+)
+FORBIDDEN = Trouble(
+    403,
+    "forbidden",
+    _("You may not see this"),
+    _("Your account lacks the permission for this page. Whoever manages staff accounts can grant it."),
+)
+STALE_FORM = Trouble(
+    403,
+    "csrf_failed",
+    _("This form is out of date"),
+    _("It was opened before you logged in, or cookies are switched off. Go back, reload the page and try again."),
+)
+NOT_FOUND = Trouble(
+    404, "not_found", _("There is nothing here"), _("The address is mistyped, or what was here is gone.")
+)
+BROKEN = Trouble(
+    500,
+    "internal_error",
+    _("Something broke on our side"),
+    _("It is in the log under the number below. What was stored before is safe."),
+)
+DATABASE_AWAY = Trouble(
+    503,
+    "database_unavailable",
+    _("The database is away"),
+    _("Nothing is lost: what was stored is stored. This page tries again every five seconds."),
+)
+
+
+def bad_request(request: HttpRequest, exception: object = None) -> HttpResponse:  # noqa: ARG001  Django passes it
+    return answer(request, BAD_REQUEST)
+
+
+def permission_denied(request: HttpRequest, exception: object = None) -> HttpResponse:  # noqa: ARG001
+    return answer(request, FORBIDDEN)
+
+
+def page_not_found(request: HttpRequest, exception: object = None) -> HttpResponse:  # noqa: ARG001
+    return answer(request, NOT_FOUND)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    log.warning("csrf refused", path=request.path, reason=reason)
+    return answer(request, STALE_FORM)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """An outage met outside a view (sessions, login) is told apart from a bug."""
+    error = sys.exc_info()[1]
+    if isinstance(error, (OperationalError, InterfaceError)):
+        return unavailable(request, error)
+    return answer(request, BROKEN)
+
+
+def unavailable(request: HttpRequest, reason: BaseException) -> HttpResponse:
+    """One answer for every way a database can be away."""
+    log.error("database away", path=request.path, reason=type(reason).__name__, exc_info=reason)
+    response = answer(request, DATABASE_AWAY)
+    response["Retry-After"] = RETRY_AFTER
+    return response
+
+
+def answer(request: HttpRequest, trouble: Trouble) -> HttpResponse:
+    """English JSON for machines; for people a page that loads nothing, so no broken part of the site can break it."""
+    if request.path.startswith(FOR_MACHINES):
+        with override("en"):
+            return JsonResponse({"error": trouble.code, "detail": str(trouble.title)}, status=trouble.status)
+    context = {
+        "trouble": trouble,
+        "language": get_language() or "en",
+        "style": _style(),
+        "again": trouble is DATABASE_AWAY,
+        "request_id": structlog.contextvars.get_contextvars().get("request_id", ""),
+    }
+    page = HttpResponse(get_template("config/error.html").render(context), status=trouble.status)
+    page["Content-Security-Policy"] = _policy()
+    return page
+
+
+@cache
+def _style() -> str:
+    return get_template("config/error.css").render().strip()
+
+
+@cache
+def _policy() -> str:
+    """Only the page's own style, named by its hash."""
+    digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
+    return (
+        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )

@@ -1,0 +1,187 @@
+"""The admin as staff meet it: every page in both languages, with the right headers, whatever is typed into it."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group, Permission, User
+from django.db import models
+from django.http import HttpRequest
+from django.test import Client, RequestFactory
+from django.urls import reverse
+
+from config import dashboard, health, navigation, translations
+from config.admin import ModelAdmin
+from config.site import FOUND_PER_MODEL, Site
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def staff() -> Client:
+    client = Client()
+    client.force_login(User.objects.create(username="anna", is_staff=True, is_superuser=True))
+    return client
+
+
+def pages() -> list[str]:
+    """Every list and form of the admin, and the pages of the site itself."""
+    names = ["index", "password_change"]
+    for model in admin.site._registry:
+        if model._meta.app_label == "django_q":  # replaced by a page of our own
+            continue
+        names.append(f"{model._meta.app_label}_{model._meta.model_name}_changelist")
+        names.append(f"{model._meta.app_label}_{model._meta.model_name}_add")
+    return names
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+@pytest.mark.parametrize("name", pages())
+def test_every_page_opens_in_both_languages(staff: Client, name: str, language: str) -> None:
+    response = staff.get(reverse(f"admin:{name}"), headers={"accept-language": language})
+    if name.endswith("_add") and response.status_code == 403:
+        pytest.skip("nobody adds these by hand")
+    assert response.status_code == 200
+    assert f'lang="{language}"' in response.content.decode()
+
+
+def test_the_start_page_says_what_is_here_and_whether_it_works(staff: Client) -> None:
+    page = staff.get("/admin/").content.decode()
+    assert page.count("check_circle") == len(health.READINESS)
+    assert "Authentication and Authorization" in page
+    assert "/readyz" in page
+    assert "agents that listen before they answer" in page
+
+
+def test_the_start_page_tells_a_failure_and_its_fix(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = health.Result("worker", False, "no <b>heartbeat</b>", "Start one.")
+    monkeypatch.setattr(health, "READINESS", [lambda: broken])
+    page = staff.get("/admin/", headers={"accept-language": "ru"}).content.decode()
+    assert "не работает" in page
+    assert "no &lt;b&gt;heartbeat&lt;/b&gt;. Start one." in page
+
+
+def test_no_string_of_the_theme_stays_english_on_a_russian_page(staff: Client) -> None:
+    change = reverse("admin:auth_user_change", args=[User.objects.get().pk])
+    paths = ["/admin/", "/admin/login/", "/admin/auth/user/", "/admin/auth/user/add/", change]
+    words = {text.singular for text in translations.theme() if len(text.singular) > 8 and "\n" not in text.singular}
+    for path in paths:
+        client = Client() if path.endswith("login/") else staff
+        page = client.get(path, headers={"accept-language": "ru"}).content.decode()
+        visible = re.findall(r">([^<>]+)<|placeholder=\"([^\"]+)\"|title=\"([^\"]+)\"", page)
+        assert not words & {part.strip() for parts in visible for part in parts}, path
+
+
+def test_staff_without_permissions_see_an_honest_empty_page() -> None:
+    client = Client()
+    client.force_login(User.objects.create_user("guest", is_staff=True))
+    page = client.get("/admin/").content.decode()
+    assert "permission to view or edit anything" in page
+    assert "/admin/auth/user/" not in page
+
+
+def test_the_menu_is_in_the_order_of_the_rooms(staff: Client) -> None:
+    request = _request(User.objects.get())
+    order = list(navigation.rooms(request))
+    rooms = ["conversations", "entities", "agents", "search", "config", "auth", "django_q"]
+    assert order == [room for room in rooms if room in order]
+    assert [room["app_label"] for room in dashboard.start_page(request, {})["rooms"]] == order
+
+
+@pytest.mark.parametrize("path", ["/admin/", "/admin/login/", "/admin/auth/user/", "/healthz", "/nowhere"])
+def test_every_answer_carries_the_headers(staff: Client, path: str) -> None:
+    response = staff.get(path)
+    policy = response["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in policy
+    assert "'unsafe-inline'" not in policy.split("style-src")[0]
+    assert response["X-Frame-Options"] == "DENY"
+    assert response["X-Content-Type-Options"] == "nosniff"
+    assert response["Referrer-Policy"] == "same-origin"
+    assert response["Cross-Origin-Opener-Policy"] == "same-origin"
+
+
+def test_only_the_admin_may_evaluate(staff: Client) -> None:
+    assert "unsafe-eval" in staff.get("/admin/")["Content-Security-Policy"]
+    assert "unsafe-eval" not in staff.get("/healthz")["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("q=%00", "q=%25_%27;--", "username__exact=%00", "is_active__exact=%00", "is_staff__exact=7", "e=1"),
+        *("p=-1", "p=99999999999999999999", "p=x", "o=1.x.-9", "password__startswith=pbkdf2"),
+        "groups__id__exact=9223372036854775808",
+    ],
+)
+def test_whatever_is_typed_into_a_list_is_answered(staff: Client, query: str) -> None:
+    assert staff.get(f"/admin/auth/user/?{query}").status_code in {200, 302, 400}
+    assert staff.get("/admin/auth/user/").status_code == 200
+
+
+@pytest.mark.parametrize("pk", ["0", "-1", "9223372036854775808", "x", "1%00", "%F0%9F%98%80", "1' OR 1=1"])
+def test_an_id_of_nothing_leads_to_no_error(staff: Client, pk: str) -> None:
+    assert staff.get(f"/admin/auth/user/{pk}/change/").status_code in {302, 400, 404}
+
+
+class TestPalette:
+    def test_finds_pages_and_rows(self, staff: Client) -> None:
+        page = staff.get("/admin/search/?extended=1&s=ann").content.decode()
+        assert reverse("admin:auth_user_change", args=[User.objects.get().pk]) in page
+        assert reverse("admin:auth_group_changelist") in staff.get("/admin/search/?s=group").content.decode()
+
+    def test_answers_in_the_language_of_the_moment_and_of_the_moment(self, staff: Client) -> None:
+        assert "Users" in staff.get("/admin/search/?s=ann").content.decode()
+        assert "Пользователи" in staff.get("/admin/search/?s=ann", headers={"accept-language": "ru"}).content.decode()
+        User.objects.create_user("annabel")
+        assert "annabel" in staff.get("/admin/search/?s=ann").content.decode()
+
+    def test_reads_few_rows(self, staff: Client) -> None:
+        Group.objects.bulk_create(Group(name=f"group {number}") for number in range(3 * FOUND_PER_MODEL))
+        page = staff.get("/admin/search/?s=group+").content.decode()
+        assert page.count('data-title="group ') == FOUND_PER_MODEL
+
+    @pytest.mark.parametrize("query", ["", "s=", "s=%00", "s=%20", "s=x&page=abc", "s=x&page=-1", "s=<script>"])
+    def test_bears_anything(self, staff: Client, query: str) -> None:
+        response = staff.get(f"/admin/search/?{query}")
+        assert response.status_code == 200
+        assert b"<script>" not in response.content
+
+    def test_shows_only_what_the_person_may_see(self) -> None:
+        User.objects.create_user("anna")
+        guest = User.objects.create_user("guest", is_staff=True)
+        guest.user_permissions.add(Permission.objects.get(codename="view_group"))
+        client = Client()
+        client.force_login(guest)
+        assert "/admin/auth/user/" not in client.get("/admin/search/?s=ann").content.decode()
+
+    def test_is_closed_to_strangers(self) -> None:
+        assert Client().get("/admin/search/?s=ann").status_code == 302
+
+
+def test_the_admin_site_is_ours() -> None:
+    assert isinstance(admin.site, Site) or isinstance(getattr(admin.site, "_wrapped", None), Site)
+
+
+def test_a_required_choice_keeps_its_blank_option() -> None:
+    field = models.CharField(max_length=1, choices=[("a", "A")])
+    field.set_attributes_from_name("kind")
+    form_field = ModelAdmin(User, admin.site).formfield_for_choice_field(field, _request(User()))
+    assert form_field
+    assert next(iter(form_field.choices))[0] == ""
+
+
+def test_production_settings_pass_the_deploy_checks() -> None:
+    env = {"DEBUG": "false", "SECRET_KEY": "k7-Zq0!" * 12, "ALLOWED_HOSTS": "parley.example.org", "PATH": "/usr/bin"}
+    env["DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/none"
+    command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
+    finished = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert "no issues (0 silenced)" in finished.stdout
+
+
+def _request(user: User) -> HttpRequest:
+    request = RequestFactory().get("/admin/")
+    request.user = user
+    return request

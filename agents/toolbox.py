@@ -28,7 +28,7 @@ def save(  # noqa: PLR0913  keyword-only, one per column
 ) -> Tool:
     """Register a tool or change it; the same values again change nothing. What is refused is on record, too."""
     shape = dict(schema if schema is not None else NO_ARGUMENTS)
-    _refuse_foreign_code(name, module_path, by=by)
+    refuse_foreign_code(name, module_path, by=by)
     schemas.check(shape)
     values = {
         "module_path": module_path,
@@ -60,11 +60,12 @@ def switch(tool: Tool, *, on: bool, by: str) -> bool:
 
 def code_of(tool: Tool, *, by: str = "system") -> ModuleType:
     """The module behind the tool, refused where it is not on the list, however the row came to be."""
-    _refuse_foreign_code(tool.name, tool.module_path, by=by)
+    refuse_foreign_code(tool.name, tool.module_path, by=by)
     return allowlist.load(tool.module_path)
 
 
-def _refuse_foreign_code(name: str, module_path: str, *, by: str) -> None:
+def refuse_foreign_code(name: str, module_path: str, *, by: str) -> None:
+    """Refuse a module that is not on the list, and put the refusal on record."""
     try:
         allowlist.check(module_path)
     except ModuleRefusedError:

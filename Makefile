@@ -35,11 +35,11 @@ password: .venv/run  ## a new password for the staff login
 chat: .venv/run  ## talk to the demo interviewer in the terminal
 	@$(MANAGE) help bot >/dev/null 2>&1 && $(MANAGE) bot --channel console || echo "There is no channel to chat in yet."
 
-bench:  ## measure against peers and raw limits
-	@echo "There is nothing to measure yet."
+bench: .venv/dev .venv-bench/peers  ## measure against peers and raw limits (ARGS="append --quick" narrows it)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
-chaos: .venv/dev  ## the long crash and soak runs
-	@echo "There is nothing to break yet."
+chaos: .venv/dev  ## the long crash and soak runs (SEED=7 throws other dice)
+	@PARLEY_LONG=1 PARLEY_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -m long -s $(ARGS)
 
 messages: .venv/dev  ## bring the Russian catalogue up to date and compile it
 	@$(MANAGE) messages
@@ -49,6 +49,8 @@ lock: .venv/uv  ## compile the locks from requirements*.in
 		requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q \
 		requirements-dev.in -c requirements.txt -o requirements-dev.txt
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q \
+		requirements-bench.in -o requirements-bench.txt
 
 install: .venv/run  ## the environment only
 
@@ -71,5 +73,10 @@ clean:  ## remove the environment and caches; data in var/ stays
 .venv/dev: .venv/uv requirements-dev.txt
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --require-hashes -r requirements-dev.txt
 	@touch $@ .venv/run
+
+.venv-bench/peers: .venv/uv requirements-bench.txt
+	@$(PYTHON) -m venv .venv-bench
+	@$(BIN)/uv pip install -q --python .venv-bench/bin/python --no-deps --require-hashes -r requirements-bench.txt
+	@touch $@
 
 .PHONY: help run test check format messages password chat bench chaos lock install clean

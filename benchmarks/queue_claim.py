@@ -1,4 +1,4 @@
-"""What does a claim cost with 100,000 tasks due, and with 100,000 timers waiting? Beside it stock django-q2's dequeue."""
+"""What does one claim cost with 100,000 tasks due, and with 100,000 timers waiting? Beside stock django-q2."""
 
 from __future__ import annotations
 

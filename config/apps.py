@@ -1,11 +1,7 @@
 """Registers the ground floor as an app: its commands, checks, migrations and translations."""
 
-from typing import Any
-
 from django.apps import AppConfig
 from django.contrib.admin import apps as django_admin
-from django.db import connections
-from django.db.models.signals import post_migrate
 from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
 
@@ -20,15 +16,6 @@ class GroundFloorConfig(AppConfig):
         from config.queue import numbers  # noqa: F401  registers the queue's readiness checks and metrics
 
         autodiscover_modules("tasks")  # every room registers its tasks and finders in a module of this name
-        post_migrate.connect(heal_isolation, sender=self)
-
-
-def heal_isolation(using: str, **_: Any) -> None:
-    """After every migrate: the client's role may have come later than the tables, or a restore left its rights out."""
-    from config import rls
-
-    with connections[using].cursor() as cursor:
-        rls.heal(cursor)
 
 
 class AdminConfig(django_admin.AdminConfig):

@@ -36,6 +36,7 @@ class Refused:
 
 TOO_LARGE = Refused(413, "body_too_large", "The body is larger than this site takes.")
 TOO_SLOW = Refused(408, "body_too_slow", "The body took too long to arrive.")
+TWO_LENGTHS = Refused(400, "ambiguous_length", "The request gives two lengths of its body.")
 TOO_MANY_HEADERS = Refused(431, "too_many_headers", "The request has too many headers.")
 
 
@@ -88,6 +89,8 @@ def _at_first_sight(headers: list[tuple[bytes, bytes]]) -> Refused | None:
     if len(headers) > MOST_HEADERS:
         return TOO_MANY_HEADERS
     announced = next((value for name, value in headers if name == b"content-length"), b"0")
+    if announced != b"0" and any(name == b"transfer-encoding" for name, _ in headers):
+        return TWO_LENGTHS  # a proxy may believe the other one and see two requests where we see one
     return TOO_LARGE if announced.isdigit() and int(announced[:20]) > settings.HTTP_BODY_LIMIT else None
 
 

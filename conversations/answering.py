@@ -19,12 +19,15 @@ from agents import runtime
 from agents.outcomes import Outcome
 from agents.runtime import AgentError, Request, Said
 from config.crash import crash_point
+from config.queue.running import patiently
 from conversations import log, turns
 from conversations.buffering import wake_turns
 from conversations.models import Conversation
 from conversations.turns import Busy, Claimed, Idle, LeaseLost, Settled
 
 logger = structlog.get_logger(__name__)
+
+POISON = "Its process died, or lost the database, in every attempt."
 
 
 def answer(conversation_id: UUID) -> Settled | LeaseLost | Busy | Idle:
@@ -42,13 +45,15 @@ def answer(conversation_id: UUID) -> Settled | LeaseLost | Busy | Idle:
 
 def _run(claimed: Claimed) -> Settled | LeaseLost:
     crash_point("after_claim")
-    request = None
+    if claimed.attempts > settings.INTERVIEW_TURN_ATTEMPTS:  # nobody lived to count the attempts before
+        return _given_up(claimed, POISON, permanent=True)
     try:
         with kept_alive(claimed) as ours:
             request = read(claimed, ours)
             outcome = ask(request)
         crash_point("before_commit")
-        result = turns.settle(claimed, outcome)
+        # An outage costs no second call of the model; where only the answer to COMMIT was lost, the turn is over.
+        result = patiently(lambda: turns.settle(claimed, outcome))
         crash_point("after_commit")
     except DatabaseError:
         raise  # the queue tries again when the database is back; the lease says from when
@@ -116,8 +121,13 @@ def kept_alive(claimed: Claimed) -> Iterator[threading.Event]:
 def _failed(claimed: Claimed, error: Exception) -> Settled | LeaseLost:
     permanent = bool(getattr(error, "permanent", not isinstance(error, AgentError) and claimed.attempts > 1))
     logger.warning("turn failed", reason=type(error).__name__, permanent=permanent, exc_info=error)
+    return _given_up(claimed, f"{type(error).__name__}: {error}"[:2000], permanent=permanent)
+
+
+def _given_up(claimed: Claimed, reason: str, *, permanent: bool) -> Settled | LeaseLost:
+    """For now, or for good: then the person gets the agent's apology."""
     apology = runtime.on_failure(None, [message["content"] for message in claimed.input])
-    return turns.fail(claimed, f"{type(error).__name__}: {error}"[:2000], permanent=permanent, apology=apology)
+    return turns.fail(claimed, reason, permanent=permanent, apology=apology)
 
 
 def _tell(claimed: Claimed, result: Settled | LeaseLost) -> None:

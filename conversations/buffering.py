@@ -19,6 +19,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from agents import audit
+from config.crash import crash_point
 from config.queue import defer
 from conversations import burst, fates, log, tally, unanswered
 from conversations.burst import Window
@@ -157,6 +158,7 @@ def seal(conversation_id: UUID, interview_step: int, trigger: Trigger) -> UUID |
         extended_by_typing=extended,
     )
     transaction.on_commit(event.tell)
+    crash_point("in_seal")
     return UUID(str(turn_id))
 
 
@@ -224,6 +226,7 @@ def set_timer(conversation_id: UUID, interview_step: int, at: datetime) -> None:
 
 def _buffer(entry: Entry, question_context: str | None, interview_step: int | None) -> Received:
     """Put the message into its burst; a burst that would become too large is sealed first."""
+    crash_point("in_receive")
     window = Window.configured()
     values = {
         **_values(entry, question_context, interview_step),

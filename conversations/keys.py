@@ -13,6 +13,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
+from django.core.exceptions import ValidationError
 from django.db import DatabaseError, connection, models, transaction
 from django.db.models import F, Q, Value
 from django.db.models.functions import Least
@@ -51,6 +52,10 @@ class KeyRefusedError(ApiKeyError):
     """Unknown, mistyped, revoked or expired: one answer for all, so that nobody learns which."""
 
 
+class KeyInvalidError(ApiKeyError):
+    """No key can be made like that."""
+
+
 class KeyNotFoundError(ApiKeyError):
     """There is no key with that prefix."""
 
@@ -84,15 +89,23 @@ def create(
     """Make a key; the token is returned here and nowhere else ever again."""
     prefix = "".join(secrets.choice(ALPHABET) for _ in range(8))
     token = f"parley_{prefix}_{secrets.token_urlsafe(SECRET_BYTES)}"
+    key = ApiKey(
+        name=name,
+        prefix=prefix,
+        hash=_hash(token),
+        user_id=user_id,
+        scopes=sorted(set(Scope.values if scopes is None else scopes)),
+    )
+    try:
+        key.full_clean()
+    except ValidationError as error:
+        raise KeyInvalidError(
+            "; ".join(f"{name}: {' '.join(said)}" for name, said in error.message_dict.items())
+        ) from error
+    if expires_in is not None:
+        key.expires = clock() + Value(expires_in)
     with transaction.atomic():
-        key = ApiKey.objects.create(
-            name=name,
-            prefix=prefix,
-            hash=_hash(token),
-            user_id=user_id,
-            scopes=sorted(set(Scope.values if scopes is None else scopes)),
-            expires=clock() + Value(expires_in) if expires_in is not None else None,
-        )
+        key.save(force_insert=True)
         told = {"name": name, "user_id": user_id, "scopes": key.scopes}
         audit.record("key.create", by, ("api_key", prefix), told)
     key.refresh_from_db()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
+from config.crash import crash_point
 from config.queue import finder, task
 from conversations import answering, buffering
 from conversations.log import ConversationNotFoundError
@@ -21,6 +22,7 @@ def flush(conversation_id: str, interview_step: int) -> None:
         buffering.flush(UUID(conversation_id), interview_step)
     except ConversationNotFoundError:
         return  # erased meanwhile
+    crash_point("after_seal")
 
 
 @task(buffering.RUN, timeout=600)

@@ -21,6 +21,7 @@ from django.db.models import DurationField, Value
 from agents import audit
 from agents.outcomes import Outcome, Replied, Silent, Usage
 from config.columns import clock
+from config.crash import crash_point
 from conversations import fates, log, outbox
 from conversations.buffering import lock, wake_turns
 from conversations.burst import Window
@@ -118,7 +119,7 @@ def settle(claimed: Claimed, outcome: Outcome) -> Settled | LeaseLost:
     """Keep the outcome in one transaction: reply, outbox, fates, step and the turn's end. A stale draft gives way."""
     with transaction.atomic():
         lock(claimed.conversation_id)
-        if not _mine(claimed).exists():
+        if not _still_ours(claimed):
             _keep_draft(claimed, outcome)
             return LeaseLost()
         if not isinstance(outcome, Silent) and _give_way(claimed, outcome):
@@ -131,6 +132,7 @@ def settle(claimed: Claimed, outcome: Outcome) -> Settled | LeaseLost:
         if isinstance(outcome, Replied) and outcome.next_step not in (None, claimed.interview_step):
             _move_on(claimed, outcome.next_step)
         wake_turns(claimed.conversation_id)
+        crash_point("in_settle")
         return Settled(TurnStatus.DONE, reply)
 
 
@@ -138,7 +140,7 @@ def fail(claimed: Claimed, error: str, *, permanent: bool, apology: str) -> Sett
     """Try again later, or give up: then the person is told, and staff see a failed turn."""
     with transaction.atomic():
         lock(claimed.conversation_id)
-        if not _mine(claimed).exists():
+        if not _still_ours(claimed):
             return LeaseLost()
         if not permanent and claimed.attempts < settings.INTERVIEW_TURN_ATTEMPTS:
             again = _in(_backoff(claimed.attempts))
@@ -297,6 +299,11 @@ def _keep_draft(claimed: Claimed, outcome: Outcome) -> None:
 
 def _mine(claimed: Claimed) -> Any:
     return Turn.objects.filter(pk=claimed.id, status=TurnStatus.RUNNING, generation=claimed.generation)
+
+
+def _still_ours(claimed: Claimed) -> bool:
+    """Is it, and until we commit? Locked: or a claim after our look would leave two replies, each by its own lease."""
+    return bool(_mine(claimed).select_for_update(no_key=True).values_list("pk"))
 
 
 def _text(outcome: Outcome) -> str:

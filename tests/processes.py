@@ -59,6 +59,12 @@ class Running:
             if match := re.search(pattern, line):
                 return match
 
+    def everything(self) -> str:
+        """All it says until it ends."""
+        while (line := self._lines.get(timeout=PATIENCE)) is not None:
+            self.output.append(line)
+        return "".join(self.output)
+
     def end(self, number: int = signal.SIGINT) -> int:
         """Signal the process alone, and wait for its exit code."""
         self.process.send_signal(number)

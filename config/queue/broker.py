@@ -26,7 +26,7 @@ ENTRY_POINT = "config.queue.run"
 ANSWER_WITHIN = 2.0  # seconds for a claim; a connection that takes longer is given up and opened anew
 BACKOFF, BACKOFF_LIMIT = 0.1, 2.0  # seconds between attempts to reach the database again
 LOCKED = 0.02  # seconds to wait when the next row is due but locked by somebody's transaction
-AWAY = (psycopg.OperationalError, psycopg.InterfaceError, OverrunError)
+AWAY = (psycopg.Error, OverrunError)  # any of them: what is raised from dequeue ends the pusher
 
 
 class JSONSerializer:

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -13,10 +14,15 @@ class OverrunError(Exception):
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Raise OverrunError in the block after so many seconds; only a main thread can be interrupted."""
-    if threading.current_thread() is not threading.main_thread():
+    """Raise OverrunError in the block after so many seconds; only a main thread can be interrupted.
+
+    There is one timer per process: an alarm that was set outside goes on behind ours, or in its place if it is nearer.
+    """
+    outer = signal.getitimer(signal.ITIMER_REAL)[0]
+    if threading.current_thread() is not threading.main_thread() or 0 < outer <= seconds:
         yield
         return
+    begun = time.monotonic()
     before = signal.signal(signal.SIGALRM, _ring)
     signal.setitimer(signal.ITIMER_REAL, seconds, 0.5)  # again, where undoing hangs as well
     try:
@@ -24,6 +30,8 @@ def deadline(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        if outer:
+            signal.setitimer(signal.ITIMER_REAL, max(0.001, outer - (time.monotonic() - begun)))
 
 
 def _ring(_signal: int, _frame: FrameType | None) -> None:

@@ -44,9 +44,9 @@ def fork_group(main: Callable[[], None]) -> int:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             die_with_parent(supervisor)
-            parents = [os.getpid()]
+            parent = [os.getpid()]
             os.register_at_fork(
-                before=lambda: parents.append(os.getpid()), after_in_child=lambda: die_with_parent(parents[-1])
+                before=lambda: parent.__setitem__(0, os.getpid()), after_in_child=lambda: die_with_parent(parent[0])
             )
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             main()

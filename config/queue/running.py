@@ -13,16 +13,19 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import structlog
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, connection
 from django_q.exceptions import TimeoutException
 
 from config.queue import registry, rows, signing
+from config.queue.deadline import OverrunError, deadline
 from config.queue.errors import QueueError, UnreadableError
 from config.queue.rows import Claim, Place, Started
 
 log = structlog.get_logger(__name__)
 
-OUTAGE = (OperationalError, InterfaceError)
+AWAY = (DatabaseError, InterfaceError, OverrunError)
+OUTAGES = ("08", "25006", "53", "57P")  # SQLSTATEs: connection, read only, resources, shutdown
+ANSWER_WITHIN = 3  # seconds for a statement of ours; a connection that takes longer is given up
 PATIENCE = 30  # seconds a worker tries to reach the database again before it leaves the row to its lease
 RETRY_DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0)  # the last one repeats
 Answer = TypeVar("Answer")
@@ -38,8 +41,8 @@ def run(task_id: int, generation: int) -> None:
     """Run one claimed row. Returns nothing and raises nothing, so that the cluster has nothing to lose or repeat."""
     claim = Claim(task_id, generation)
     try:
-        started = _patiently(lambda: rows.start(claim, place()))
-    except (*OUTAGE, TimeoutException) as error:
+        started = patiently(lambda: rows.start(claim, place()))
+    except (*AWAY, TimeoutException) as error:
         log.error("task not started", task_id=task_id, reason=type(error).__name__)
         return
     if started is None:
@@ -60,7 +63,7 @@ def _run(claim: Claim, started: Started) -> None:
     except BaseException as raised:  # SystemExit and the timeout's alarm are failures of the task, like any other
         error = raised
     _no_alarm()
-    outage = isinstance(error, OUTAGE) and _connection_lost()
+    outage = _is_outage(error)
     if error is not None and not connection.in_atomic_block:
         connection.close_if_unusable_or_obsolete()
     spent = {"busy_ms": 1000 * (time.monotonic() - begun), "late_ms": started.late_ms}
@@ -73,8 +76,8 @@ def _run(claim: Claim, started: Started) -> None:
         return _failed(claim, error, spent)
 
     try:
-        kept = _patiently(settle)
-    except OUTAGE as away:
+        kept = patiently(settle)
+    except AWAY as away:
         log.error("outcome not stored, the lease will run out", reason=type(away).__name__)
         return
     if not kept:
@@ -102,24 +105,29 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"[:2000] + places
 
 
-def _patiently(action: Callable[[], Answer]) -> Answer:
+def patiently(action: Callable[[], Answer]) -> Answer:
     """Do it, through an outage of the database if need be."""
-    deadline = time.monotonic() + PATIENCE
+    until = time.monotonic() + PATIENCE
     delays = iter(RETRY_DELAYS)
     delay = 0.0
     while True:
         try:
-            return action()
-        except OUTAGE:
+            with deadline(ANSWER_WITHIN):
+                return action()
+        except AWAY:
             delay = next(delays, RETRY_DELAYS[-1])
-            if connection.in_atomic_block or time.monotonic() + delay > deadline:
+            if connection.in_atomic_block or time.monotonic() + delay > until:
                 raise
             connection.close()
             time.sleep(delay)
 
 
-def _connection_lost() -> bool:
-    """Was it the connection that failed, and not the query?"""
+def _is_outage(error: BaseException | None) -> bool:
+    """Was it the database that failed, and not the task or its query?"""
+    if not isinstance(error, AWAY):
+        return False
+    if str(getattr(error.__cause__, "sqlstate", None) or "").startswith(OUTAGES):
+        return True
     return connection.connection is None or connection.connection.closed or connection.connection.broken
 
 

@@ -23,7 +23,8 @@ log = structlog.get_logger(__name__)
 GROUP = 4  # worker processes per cluster, so that one sick cluster is not all of them
 LOOK_EVERY = 1.0  # seconds between two looks at the clusters
 BEAT_EVERY = 2.0  # seconds between two heartbeats
-STOP_WITHIN = 4.0  # seconds for running tasks to end after SIGTERM; the rest of 5 s is for ending them
+STOP_WITHIN = 3.5  # seconds for running tasks to end after SIGTERM
+STOPPED_AFTER = 4.7  # seconds in all: the rest is for ending them and freeing what they held
 PROMPT = 3.0  # seconds the database may take to answer the supervisor
 SKEW = 2.0  # seconds this machine's clock may be off before it is worth a warning
 AWAY = (DatabaseError, OverrunError)
@@ -155,6 +156,7 @@ class Supervisor:
     def _stop(self) -> None:
         """Ask, wait, kill; then free what was held, so that nobody has to wait for a lease to run out."""
         log.info("worker stops", groups=[cluster.pid for cluster in self.clusters])
+        begun = time.monotonic()
         for cluster in self.clusters:
             if cluster.pid:
                 processes.ask_to_stop(cluster.pid)
@@ -164,7 +166,7 @@ class Supervisor:
         self._wait_for_the_end(self.clusters, 0.5)
         connection.close()
         try:
-            with deadline(0.4), connection.cursor() as cursor:
+            with deadline(max(0.5, STOPPED_AFTER - (time.monotonic() - begun))), connection.cursor() as cursor:
                 for cluster in self.clusters:
                     rows.release(cluster.worker_id)
                     cursor.execute(STOPPED, [cluster.worker_id])

@@ -18,7 +18,6 @@ from django.utils.decorators import method_decorator
 from django.utils.text import capfirst
 from django.utils.translation import gettext as now_gettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from config.admin import CheckboxesWidget, ModelAdmin, NumberWidget, TextWidget, display
@@ -142,7 +141,6 @@ class ApiKeyAdmin(ModelAdmin):
         self.log_change(request, key, "replaced")
         return self._shown_once(request, new, token)
 
-    @method_decorator(never_cache)
     def _shown_once(self, request: HttpRequest, key: ApiKey, token: str) -> HttpResponse:
         context = {
             **self.admin_site.each_context(request),

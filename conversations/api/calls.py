@@ -9,17 +9,18 @@ from functools import wraps
 from http import HTTPMethod
 from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import Any, TypeVar
+from uuid import UUID
 
 from django.http import HttpRequest
-from ninja import Router, Schema
+from ninja import Router
 from ninja.operation import Operation
-from ninja.responses import Status
 
+from conversations import sessions
 from conversations.api.auth import READS, WRITES, ApiKey, Budget
 from conversations.api.errors import ApiError, Refusal
 from conversations.isolation import acting_as
 from conversations.keys import Caller
-from conversations.models import Scope
+from conversations.models import Conversation, Scope
 
 View = TypeVar("View", bound=Callable[..., Any])
 Answer = TypeVar("Answer")
@@ -40,13 +41,19 @@ class Calls(Router):
         answers: Mapping[int, Any],
         refusals: tuple[int, ...] = (),
         budget: Budget | None = None,
+        as_service: bool = False,
         **options: Any,
     ) -> Callable[[View], View]:
-        """Declare one call; `refusals` are those beyond what every call has."""
+        """Declare one call; `refusals` are those beyond what every call has.
+
+        `as_service` is for what touches more than the caller's rows, such as the queue: its view proves with
+        `own_session` that the caller may, and goes on with the rights of the service.
+        """
         counted = budget or (READS if method == HTTPMethod.GET else WRITES)
         codes = sorted({*EVERY_CALL, *refusals, *(WITH_BODY if method == HTTPMethod.POST else ())})
 
         def declare(view: View) -> View:
+            sync = not (iscoroutinefunction(view) or isasyncgenfunction(view))
             self.api_operation(
                 [method.value],
                 path,
@@ -54,7 +61,11 @@ class Calls(Router):
                 response={**answers, **dict.fromkeys(codes, Refusal)},
                 operation_id=view.__name__,
                 **options,
-            )(view if iscoroutinefunction(view) or isasyncgenfunction(view) else _as_caller(view))
+            )(
+                view
+                if iscoroutinefunction(view) or isasyncgenfunction(view)
+                else _as_caller(view, as_service=as_service)
+            )
             return view
 
         return declare
@@ -83,11 +94,17 @@ def refuse_unknown_parameters(request: HttpRequest, operation: Operation) -> Non
             raise ApiError(400, "duplicate_field", "A parameter is given twice.", field=name)
 
 
-def _as_caller(view: Callable[..., Any]) -> Callable[..., Any]:
+def own_session(request: HttpRequest, session_id: UUID) -> Conversation:
+    """For views that run as service: the session, if PostgreSQL shows it to this caller, else 404."""
+    return run_as(request.auth, lambda: sessions.get(session_id))  # type: ignore[attr-defined]
+
+
+def _as_caller(view: Callable[..., Any], *, as_service: bool) -> Callable[..., Any]:
     @wraps(view)
-    def run(request: HttpRequest, **values: Any) -> Status[Schema] | Schema:
+    def run(request: HttpRequest, **values: Any) -> Any:
         refuse_unknown_parameters(request, run._ninja_operation)  # type: ignore[attr-defined]  # set by ninja
-        answer: Status[Schema] | Schema = run_as(request.auth, lambda: view(request, **values))  # type: ignore[attr-defined]
-        return answer
+        if as_service:
+            return view(request, **values)
+        return run_as(request.auth, lambda: view(request, **values))  # type: ignore[attr-defined]
 
     return run

@@ -15,10 +15,11 @@ from pydantic import Field
 
 from config.errors import unavailable
 from conversations import keys, log
+from conversations.errors import BlankMessageError, ConversationClosedError
 
 logger = structlog.get_logger(__name__)
 
-READ_ONLY = "25006"
+READ_ONLY, NO_RIGHT = "25006", "42501"
 MISSING_BODY = 2  # ("body", "body"): the whole body, not a field of it
 
 
@@ -56,7 +57,7 @@ def too_large() -> HttpResponse:
     return refusal(413, "body_too_large", "The body is larger than this API takes.")
 
 
-def answer(request: HttpRequest, error: Exception | type[Exception]) -> HttpResponse:  # noqa: PLR0911  a table, read line by line
+def answer(request: HttpRequest, error: Exception | type[Exception]) -> HttpResponse:  # noqa: PLR0911, PLR0912  a table
     """The one place that turns what went wrong into an answer."""
     match error:
         case HttpError() if isinstance(error.__cause__, ApiError):  # how ninja passes on what its parser refused
@@ -69,6 +70,10 @@ def answer(request: HttpRequest, error: Exception | type[Exception]) -> HttpResp
             return refusal(404, "not_found", "There is no such session.")
         case log.ExternalIdTakenError():
             return refusal(409, "external_id_taken", str(error), field="external_id")
+        case BlankMessageError():
+            return refusal(400, "blank", str(error), field="content")
+        case ConversationClosedError():
+            return refusal(409, "session_closed", str(error))
         case log.LogError():
             return refusal(400, "invalid_value", str(error))
         case keys.IsolationUnavailableError():
@@ -83,6 +88,9 @@ def answer(request: HttpRequest, error: Exception | type[Exception]) -> HttpResp
             return unavailable(request, error)
         case DatabaseError() if _state(error) == READ_ONLY:
             return unavailable(request, error)
+        case DatabaseError() if _state(error) == NO_RIGHT:  # row-level security said no where no rule of ours did
+            logger.error("refused by the database", path=request.path, exc_info=error)
+            return refusal(403, "forbidden", "This key may not do that.")
     logger.error("api failed", path=request.path, reason=type(error).__name__, exc_info=error)
     return refusal(500, "internal_error", "This is a mistake of ours; it has been logged.")
 

@@ -7,7 +7,7 @@ from ninja import Query
 from ninja.responses import Status
 
 from conversations import log, sessions
-from conversations.api.calls import Calls
+from conversations.api.calls import Calls, own_session
 from conversations.api.schemas import Cleared, Id, Message, Messages, NewMessage, Page
 from conversations.models import Scope
 
@@ -59,8 +59,13 @@ def list_messages(request: HttpRequest, session_id: Id, page: Query[Page]) -> Me
     scope=Scope.CLEAR,
     answers={200: Cleared},
     refusals=(404,),
+    as_service=True,
     summary="Clear a session",
 )
 def clear_messages(request: HttpRequest, session_id: Id) -> Cleared:
-    """Mark every message deleted. They stay stored, keep their indexes, and can no longer be read here."""
+    """Mark every message deleted. They stay stored, keep their indexes, and can no longer be read here.
+
+    What still waits for an answer gets none.
+    """
+    own_session(request, session_id)
     return Cleared(cleared=log.clear(session_id, by=f"key:{request.auth.prefix}"))  # type: ignore[attr-defined]

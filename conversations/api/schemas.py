@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJso
 from pydantic_core import PydanticCustomError
 
 from conversations.log import Entry
-from conversations.models import Conversation
+from conversations.models import Conversation, Turn
 
 TEXT_BYTES = 1_048_576
 METADATA_BYTES = 65_536
@@ -208,3 +208,85 @@ class Messages(Schema):
 
 class Cleared(Schema):
     cleared: int = Field(description="How many messages were marked deleted.")
+
+
+class Inbound(Body):
+    content: Text = Field(description="At most 1 MB; something must be visible in it.")
+    external_id: ExternalId | None = Field(
+        None, description="Your name for the message: repeating the call with it stores nothing twice."
+    )
+    metadata: Metadata = Field(default_factory=dict, description="At most 64 kB, 32 levels, 1,000 names.")
+
+
+class Received(Schema):
+    """A message of the person, stored."""
+
+    message: Message
+    flush_at: datetime | None = Field(description="When its burst is answered, if nothing more comes.")
+    flush_id: str | None = Field(description="The burst: a JSON array of user, session, step and first index.")
+    fate: Literal["staff", "skipped"] | None = Field(description="Why no agent answers it, where none does.")
+    command: str | None = Field(description="The command it is, such as `start`.")
+
+
+class Activity(Body):
+    activity: Annotated[str, Field(max_length=20)] = Field(description="typing, recording, uploading or cancel.")
+
+
+class Typing(Schema):
+    flush_at: datetime | None = Field(description="When the open burst is answered now; null where none was moved.")
+
+
+class Latest(Schema):
+    """How many of the latest."""
+
+    limit: Annotated[int, BeforeValidator(_digits), Field(ge=1, le=LARGEST_PAGE)] = PAGE
+
+
+class Since(Schema):
+    """Where a stream begins."""
+
+    after_index: Annotated[int | None, BeforeValidator(_digits), Field(ge=-1, le=2**63 - 1)] = Field(
+        None, description="Messages behind this index first; without it, only what is new."
+    )
+
+
+class TurnShape(Schema):
+    """A burst on its way to one answer."""
+
+    id: UUID
+    flush_id: str
+    status: Literal["waiting", "running", "done", "superseded", "withdrawn", "failed"]
+    trigger: Literal["debounce", "overflow", "max_wait", "immediate", "staff"]
+    interview_step: int
+    message_indexes: list[int] = Field(description="The messages it answers, in order.")
+    waited_ms: int = Field(description="From the first message to the sealing of the burst.")
+    lateness_ms: int | None = Field(description="From the end of the waiting to the start of the agent.")
+    extended_by_typing: int
+    attempts: int
+    reply_index: int | None = Field(description="The answer among the messages.")
+    superseded_by: UUID | None = Field(description="The turn that answered its messages instead.")
+    agent_version: int | None
+    input_tokens: int
+    output_tokens: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, turn: Turn, *, reply_index: int | None) -> Self:
+        same = {
+            name: getattr(turn, name)
+            for name in cls.model_fields
+            if name not in {"message_indexes", "lateness_ms", "reply_index"}
+        }
+        late = turn.started_at - turn.due_at if turn.started_at else None
+        return cls(
+            **same,
+            message_indexes=[message["message_index"] for message in turn.input],
+            lateness_ms=None if late is None else round(late.total_seconds() * 1000),
+            reply_index=reply_index,
+        )
+
+
+class Turns(Schema):
+    turns: list[TurnShape]

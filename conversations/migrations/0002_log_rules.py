@@ -231,7 +231,7 @@ CREATE FUNCTION get_session_messages(
     p_before_index bigint DEFAULT NULL, p_include_deleted boolean DEFAULT false
 ) RETURNS SETOF messages LANGUAGE plpgsql STABLE ROWS 50 AS $$
 DECLARE
-    low bigint := coalesce(p_after_index + 1, 0);
+    low bigint := greatest(least(coalesce(p_after_index, -1), 9223372036854775806) + 1, 0);
     high bigint;
     all_visible boolean;
     span bigint := p_limit;
@@ -244,7 +244,7 @@ BEGIN
     SELECT least(c.message_count, p_before_index), p_include_deleted OR c.deleted_count = 0
     INTO high, all_visible
     FROM conversations c WHERE c.id = p_conversation_id AND (p_include_deleted OR c.deleted_count < c.message_count);
-    IF NOT FOUND OR p_limit = 0 THEN
+    IF NOT FOUND OR p_limit = 0 OR low >= high THEN
         RETURN;
     END IF;
     start := greatest(low, high - span);

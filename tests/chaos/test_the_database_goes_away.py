@@ -1,10 +1,10 @@
 """The database restarts without a word, or answers nothing any more."""
 
-import signal
 import socket
 import threading
 from contextlib import ExitStack
 
+import psycopg
 import pytest
 from django.db import connection
 
@@ -85,7 +85,6 @@ def test_a_half_open_connection_delays_work_by_seconds_only(chaos: World) -> Non
     with ExitStack() as stack:
         proxy = Proxy(str(chaos.cluster.socket_folder / ".s.PGSQL.5432"))
         stack.callback(proxy.close)
-        stack.callback(chaos.stop_workers)
         url = f"postgresql://parley@127.0.0.1:{proxy.port}/parley"
         worker = chaos.worker(processes=1, DATABASE_URL=url)
         defer("stage.note", 0)
@@ -95,8 +94,9 @@ def test_a_half_open_connection_delays_work_by_seconds_only(chaos: World) -> Non
             defer("stage.note", number)
             claimed = f"name = 'stage.note' AND args = '[{number}]' AND state = 'waiting'"
             eventually(lambda claimed=claimed: chaos.count(claimed) == 0, 3.5, "claimed although the listener is dead")
-            eventually(lambda number=number: str(number) in chaos.notes(), 45, "and run")
+            eventually(lambda number=number: str(number) in chaos.notes(), 20, "and run")
         assert worker.popen.poll() is None
+        chaos.stop_workers()
 
 
 @pytest.mark.long
@@ -120,12 +120,31 @@ def signed(name: str, *args: object) -> tuple[str, str, str]:
 
 
 @pytest.mark.long
+def test_a_database_that_refuses_to_write_delays_work_and_loses_none(chaos: World) -> None:
+    """Stands for a full disk: every write fails, and the connection lives."""
+    worker = chaos.worker(processes=2)
+    for number in range(30):
+        defer("stage.slow", number, 0.2)
+    eventually(lambda: len(chaos.notes()) > 2, 10, "work is going on")
+    with psycopg.connect(chaos.cluster.url, autocommit=True, options="-c default_transaction_read_only=off") as admin:
+        admin.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        admin.execute("SELECT pg_reload_conf()")
+        try:
+            eventually(lambda: "lost the database" in worker.text(), 10, "the worker noticed")
+        finally:
+            admin.execute("ALTER SYSTEM RESET default_transaction_read_only")
+            admin.execute("SELECT pg_reload_conf()")
+    eventually(lambda: chaos.count("name = 'stage.slow'") == 0, 20, "drained")
+    assert {int(note) for note in chaos.notes()} == set(range(30))
+    assert chaos.count("state = 'dead'") == 0
+
+
+@pytest.mark.long
 def test_a_stop_is_prompt_while_the_database_is_away(chaos: World) -> None:
     worker = chaos.worker(processes=2)
     chaos.cluster.stop("immediate")
     try:
         eventually(lambda: "lost the database" in worker.text(), 10, "the worker noticed")
-        worker.popen.send_signal(signal.SIGTERM)
-        worker.popen.wait(5.0)
+        worker.stop()
     finally:
         chaos.cluster.start()

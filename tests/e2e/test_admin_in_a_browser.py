@@ -45,7 +45,8 @@ def test_the_language_is_switched_in_the_menu(browser: Browser, anna: User) -> N
     browser.open("/admin/auth/user/")
     button = browser.find("form[action='/i18n/setlang/'] input[value=ru]")
     browser.run("arguments[0].form.querySelector('button').click()", button)
-    browser.until(lambda: "Пользователи" in browser.find("#nav-sidebar-apps").text, "Russian")
+    browser.until(lambda: browser.find("html").get_attribute("lang") == "ru", "Russian")
+    assert "Пользователи" in (browser.find("#nav-sidebar-apps").get_attribute("textContent") or "")
     assert "/admin/auth/user/" in browser.driver.current_url
 
 

@@ -47,7 +47,8 @@ def test_every_page_opens_in_both_languages(staff: Client, name: str, language: 
     assert f'lang="{language}"' in response.content.decode()
 
 
-def test_the_start_page_says_what_is_here_and_whether_it_works(staff: Client) -> None:
+def test_the_start_page_says_what_is_here_and_whether_it_works(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "READINESS", [health.database, health.extension, health.migrations])
     page = staff.get("/admin/").content.decode()
     assert page.count("check_circle") == len(health.READINESS)
     assert "Authentication and Authorization" in page
@@ -100,6 +101,12 @@ def test_every_answer_carries_the_headers(staff: Client, path: str) -> None:
     assert response["X-Content-Type-Options"] == "nosniff"
     assert response["Referrer-Policy"] == "same-origin"
     assert response["Cross-Origin-Opener-Policy"] == "same-origin"
+
+
+def test_a_related_records_form_may_be_framed_by_us_alone(staff: Client) -> None:
+    response = staff.get("/admin/auth/group/add/?_popup=1")
+    assert "frame-ancestors 'self'" in response["Content-Security-Policy"]
+    assert response["X-Frame-Options"] == "SAMEORIGIN"
 
 
 def test_only_the_admin_may_evaluate(staff: Client) -> None:

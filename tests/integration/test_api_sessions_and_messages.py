@@ -9,7 +9,7 @@ import pytest
 from conversations import sessions
 from tests.api import Caller, refused
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("kept_rows")]
 
 NOWHERE = "00000000-0000-7000-8000-000000000000"
 

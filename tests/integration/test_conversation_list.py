@@ -113,11 +113,12 @@ def test_whatever_is_asked_is_answered(staff: Client, query: str) -> None:
 
 class TestOverManyRows:
     @pytest.fixture(autouse=True)
-    def many(self, staff: Client) -> None:
+    def many(self) -> None:
         with connection.cursor() as cursor:
             cursor.execute(
                 "INSERT INTO conversations (user_id, channel, title, last_message_at)"
-                " SELECT n, 'api', 'talk ' || n, clock_timestamp() - n * interval '1 minute' FROM generate_series(1, 20000) n"
+                " SELECT n, 'api', 'talk ' || n, clock_timestamp() - n * interval '1 minute'"
+                " FROM generate_series(1, 20000) n"
             )
             cursor.execute("ANALYZE conversations")
 
@@ -130,15 +131,14 @@ class TestOverManyRows:
             assert "Seq Scan" not in plan
 
     def test_pages_are_found_without_counting_the_table(self, staff: Client) -> None:
-        with CaptureQueriesContext(
-            connection,
-        ) as queries:
+        staff.get("/admin/")  # the first visit of a session is written down
+        with CaptureQueriesContext(connection) as queries:
             page = staff.get(LIST).content.decode()
         counts = [query["sql"] for query in queries if "COUNT(" in query["sql"].upper()]
         assert len(counts) == 1
         assert f"LIMIT {CappedPaginator.cap + 1}" in counts[0]
         assert "DISTINCT" not in str(queries.captured_queries)
-        assert len(queries) <= 7
+        assert len(queries) <= 6
         assert re.search(r"more than 10000; filters and search lead to the others", page)
 
     def test_the_number_of_queries_does_not_grow_with_the_page(self, staff: Client) -> None:
@@ -159,6 +159,7 @@ class TestOverManyRows:
         assert "1\n" in page
 
     def test_the_palette_looks_at_the_newest_alone(self, staff: Client, django_assert_max_num_queries) -> None:
+        staff.get("/admin/")
         with django_assert_max_num_queries(9):
             found = staff.get("/admin/search/?extended=1&s=talk+9999").content.decode()
         assert "talk 9999" in found

@@ -54,7 +54,7 @@ def test_a_page_in_the_readers_language_without_a_database(path: str, status: in
 @HERE
 def test_machines_get_json_in_english() -> None:
     client = Client(raise_request_exception=False, headers={"accept-language": "ru"})
-    assert client.get("/api/nowhere").json() == {"error": "not_found", "detail": "There is nothing here"}
+    assert client.get("/api/nowhere").json() == {"error": "not_found", "detail": "There is nothing here."}
     assert client.get("/api/broken").json()["error"] == "internal_error"
     away = client.get("/api/away")
     assert (away.status_code, away["Retry-After"], away.json()["error"]) == (503, "5", "database_unavailable")

@@ -120,7 +120,7 @@ def test_a_message_is_deleted_once_at_the_databases_time(db: Any, conversation: 
     [
         "DELETE FROM messages",
         "DELETE FROM conversations",
-        "TRUNCATE messages",
+        "TRUNCATE messages CASCADE",
         "TRUNCATE conversations CASCADE",
         "UPDATE conversations SET message_count = 0",
         "UPDATE conversations SET message_count = message_count + 1",

@@ -129,7 +129,7 @@ def settle(claimed: Claimed, outcome: Outcome) -> Settled | LeaseLost:
         _finish(claimed, TurnStatus.DONE, outcome, reply_id=reply.id if reply else None, agent_version=version)
         if isinstance(outcome, Replied) and outcome.next_step not in (None, claimed.interview_step):
             _move_on(claimed, outcome.next_step)
-        wake_turns(claimed.conversation_id)
+        _wake_next(claimed.conversation_id)
         crash_point("in_settle")
         return Settled(TurnStatus.DONE, reply)
 
@@ -162,7 +162,7 @@ def fail(claimed: Claimed, error: str, *, permanent: bool, apology: str) -> Sett
             finished_at=_in(timedelta()),
             updated_at=_in(timedelta()),
         )
-        wake_turns(claimed.conversation_id)
+        _wake_next(claimed.conversation_id)
         return Settled(TurnStatus.FAILED, reply)
 
 
@@ -266,6 +266,12 @@ def _finish(claimed: Claimed, status: TurnStatus, outcome: Outcome, **columns: A
         **_cost(outcome.usage),
         **columns,
     )
+
+
+def _wake_next(conversation_id: UUID) -> None:
+    """A turn that had to wait for ours is looked at now; most often there is none, and no worker need look."""
+    if Turn.objects.unfinished().filter(conversation_id=conversation_id).exists():
+        wake_turns(conversation_id)
 
 
 def _move_on(claimed: Claimed, next_step: int | None) -> None:

@@ -131,7 +131,7 @@ def settle(claimed: Claimed, outcome: Outcome) -> Settled | LeaseLost:
         _pin(claimed.conversation_id, version)
         if isinstance(outcome, Replied) and outcome.next_step not in (None, claimed.interview_step):
             _move_on(claimed, outcome.next_step)
-        wake_turns(claimed.conversation_id)
+        _wake_next(claimed.conversation_id)
         crash_point("in_settle")
         return Settled(TurnStatus.DONE, reply)
 
@@ -164,7 +164,7 @@ def fail(claimed: Claimed, error: str, *, permanent: bool, apology: str) -> Sett
             finished_at=_in(timedelta()),
             updated_at=_in(timedelta()),
         )
-        wake_turns(claimed.conversation_id)
+        _wake_next(claimed.conversation_id)
         return Settled(TurnStatus.FAILED, reply)
 
 
@@ -280,6 +280,12 @@ def _pin(conversation_id: UUID, version: int | None) -> None:
             " AND said.agent_id = conversations.agent_id AND said.config ->> 'kind' = 'interview'",
             [conversation_id, version],
         )
+
+
+def _wake_next(conversation_id: UUID) -> None:
+    """A turn that had to wait for ours is looked at now; most often there is none, and no worker need look."""
+    if Turn.objects.unfinished().filter(conversation_id=conversation_id).exists():
+        wake_turns(conversation_id)
 
 
 def _move_on(claimed: Claimed, next_step: int | None) -> None:

@@ -101,6 +101,24 @@ def test_a_burst_about_two_topics_loses_neither() -> None:
     assert set(fates(chat).values()) == {Fate.ANSWERED}
 
 
+def test_a_settled_turn_wakes_whoever_waited_for_it_and_nobody_else() -> None:
+    chat = conversation()
+    with agent() as asked:
+        say(chat, "a")
+        let_pass(100)
+        buffering.flush(chat, 0)
+        claimed = turns.claim(chat)
+        assert isinstance(claimed, turns.Claimed)
+        receive(chat, "b", interview_step=1)
+        quiet(5)  # its wake-up finds the first turn running, and waits for the lease
+        assert asked.asked == []
+        QueuedTask.objects.all().delete()
+        turns.settle(claimed, Replied("a"))
+        run_due()
+        assert asked.bursts == [["b"]], "at once, not when the lease would have been over"
+        assert not QueuedTask.objects.exists()
+
+
 def test_an_album_of_five_photos_and_its_caption_is_one_turn(settings: Any) -> None:
     settings.INTERVIEW_BUFFER_DEBOUNCE_TIMEOUT = 0.5
     chat = conversation()

@@ -44,10 +44,9 @@ def record(  # noqa: PLR0913  keyword-only, one per column
     git_commit: str | None = None,
     git_branch: str | None = None,
 ) -> None:
-    """Put a deed on record. `before` and `after` become part of the details where either is given."""
+    """Put a deed on record. `before` and `after` become part of the details."""
     told = dict(details or {})
-    if before is not None or after is not None:
-        told |= {"before": before, "after": after}
+    told |= {key: value for key, value in (("before", before), ("after", after)) if value is not None}
     if action in CODE_CHANGES:
         commit, branch = _code()
         git_commit, git_branch = git_commit or commit, git_branch or branch

@@ -109,7 +109,12 @@ def parse(source: str | Mapping[str, Any]) -> AgentConfig:
 
 def as_text(config: Mapping[str, Any]) -> str:
     """One field a line in a fixed order, long texts line by line: what a reader, and a comparison, is shown."""
-    return "\n".join(line for key, value in config.items() for line in _lines(key, value)) + "\n"
+    return "\n".join(line for key, value in in_order(config).items() for line in _lines(key, value)) + "\n"
+
+
+def in_order(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields as they are declared, which the database forgets; unknown ones of another release stand last."""
+    return {**{field: config[field] for field in AgentConfig.model_fields if field in config}, **config}
 
 
 def _lines(key: str, value: Any) -> list[str]:

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_POST
 
 from agents import registry
 from agents.admin.comparison import side_by_side
-from agents.config import ConfigInvalidError, as_text
+from agents.config import ConfigInvalidError, as_text, in_order
 from agents.models import Agent, AgentVersion
 from agents.models.agent import Kind
 from config.admin import ReadOnlyAdmin, display
@@ -155,7 +155,7 @@ def _parsed(text: str) -> Any:
 
 
 def _as_json(version: AgentVersion | None) -> str:
-    return json.dumps(version.config, ensure_ascii=False, indent=2) if version else ""
+    return json.dumps(in_order(version.config), ensure_ascii=False, indent=2) if version else ""
 
 
 def _chosen(versions: list[AgentVersion], wanted: str | None, otherwise: int | None) -> AgentVersion | None:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 from django.urls import URLPattern, path
@@ -79,6 +80,8 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
     def export(self, request: HttpRequest, file_format: str) -> StreamingHttpResponse:
         """What the filters leave, the oldest first, row by row."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         chosen = file_format if file_format in export.FORMATS else "csv"
         rows = self.get_changelist_instance(request).get_queryset(request).order_by("id")
         kinds = {"csv": "text/csv", "jsonl": "application/x-ndjson"}

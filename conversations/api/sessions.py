@@ -1,17 +1,22 @@
 """Sessions, as the API calls conversations."""
 
 from http import HTTPMethod
-from uuid import UUID
 
+import structlog
 from django.http import HttpRequest
 from ninja.responses import Status
 
+from agents import registry
+from agents.models import Agent
+from agents.registry import AgentNotFoundError
 from conversations import sessions
-from conversations.api.calls import Calls
+from conversations.api.calls import Calls, own_session, run_as
 from conversations.api.errors import ApiError
 from conversations.api.schemas import Id, NewSession, Session
 from conversations.keys import Caller
 from conversations.models import Conversation, Scope
+
+logger = structlog.get_logger(__name__)
 
 calls = Calls(tags=["sessions"])
 
@@ -21,6 +26,7 @@ calls = Calls(tags=["sessions"])
     "/sessions",
     scope=Scope.SESSIONS,
     answers={201: Session, 200: Session},
+    as_service=True,
     summary="Open a session, or get the live one of a chat",
 )
 def open_session(request: HttpRequest, body: NewSession) -> Status[Session]:
@@ -28,13 +34,18 @@ def open_session(request: HttpRequest, body: NewSession) -> Status[Session]:
 
     What the repeated call says beside `user_id` and `chat_id` does not change the session.
     """
-    refuse_other_user(request.auth, body.user_id)  # type: ignore[attr-defined]
-    conversation, created = sessions.open(
-        body.user_id,
-        chat_id=body.chat_id,
-        agent_id=agent_named(body.agent),
-        title=body.title or "",
-        metadata=body.metadata,
+    caller: Caller = request.auth  # type: ignore[attr-defined]
+    refuse_other_user(caller, body.user_id)
+    agent = agent_named(body.agent)
+    conversation, created = run_as(
+        caller,
+        lambda: sessions.open(
+            body.user_id,
+            chat_id=body.chat_id,
+            agent_id=agent.pk if agent else None,
+            title=body.title or "",
+            metadata=body.metadata,
+        ),
     )
     return Status(201 if created else 200, shown(conversation))
 
@@ -45,21 +56,30 @@ def open_session(request: HttpRequest, body: NewSession) -> Status[Session]:
     scope=Scope.READ,
     answers={200: Session},
     refusals=(404,),
+    as_service=True,
     summary="A session and how far it is",
 )
 def get_session(request: HttpRequest, session_id: Id) -> Session:
-    return shown(sessions.get(session_id))
+    return shown(own_session(request, session_id))
 
 
 def shown(conversation: Conversation) -> Session:
-    return Session.of(conversation, agent=None)
+    named = Agent.objects.filter(pk=conversation.agent_id) if conversation.agent_id else Agent.objects.none()
+    return Session.of(conversation, agent=named.values_list("name", flat=True).first())
 
 
-def agent_named(name: str | None) -> UUID | None:
-    """No agents are registered yet, so no name can be right."""
-    if name is not None:
-        raise ApiError(400, "unknown_agent", "There is no agent of that name.", field="agent")
-    return None
+def agent_named(name: str | None) -> Agent | None:
+    """The agent of that name, or the default one; none at all where the operator named one that is not there."""
+    if name is None:
+        try:
+            return registry.default_agent()
+        except AgentNotFoundError as error:
+            logger.error("no default agent", reason=str(error))
+            return None
+    try:
+        return registry.find(name)
+    except AgentNotFoundError as error:
+        raise ApiError(400, "unknown_agent", str(error), field="agent") from error
 
 
 def refuse_other_user(caller: Caller, user_id: int) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
+from agents import registry
 from conversations import sessions
 from tests.api import Caller, refused
 
@@ -32,7 +34,7 @@ def test_a_session_is_opened_and_found(api: Caller) -> None:
         "chat_id": None,
         "title": "Hello",
         "metadata": {"a": [1, None, "x"]},
-        "agent": None,
+        "agent": "relocation",
         "mode": "auto",
     }
     assert (session["message_count"], session["interview_step"], session["last_message_at"]) == (0, 0, None)
@@ -151,3 +153,12 @@ def test_other_addresses_and_methods_are_refused_in_the_same_shape(api: Caller) 
     answer = api.call("PATCH", "/sessions", {"user_id": 1})
     assert refused(answer, 405, "method_not_allowed")
     assert answer.headers["Allow"] == "POST"
+
+
+def test_a_session_without_an_agent_gets_the_default_one_and_a_named_one_is_shown(api: Caller, settings: Any) -> None:
+    assert api.call("GET", f"/sessions/{api.session()}").json()["agent"] == "relocation"
+    registry.sync(by="test")
+    opened = api.call("POST", "/sessions", {"user_id": 8, "agent": "assistant"})
+    assert (opened.status_code, opened.json()["agent"]) == (201, "assistant")
+    settings.DEFAULT_AGENT = "gone"
+    assert api.call("POST", "/sessions", {"user_id": 9}).json()["agent"] is None

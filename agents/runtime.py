@@ -43,6 +43,7 @@ class Request:
     history: Sequence[Said]
     burst: Sequence[str]
     still_ours: Callable[[], bool]  # False once somebody else may run the turn: stop, nothing will be kept
+    pinned: int | None = None  # the agent's version this interview began with
 
 
 def run(request: Request) -> Outcome:

@@ -21,6 +21,7 @@ from unfold.widgets import UnfoldAdminBigIntegerFieldWidget as NumberWidget
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget as CheckboxesWidget
 from unfold.widgets import UnfoldAdminTextInputWidget as TextWidget
 
+from config import deeds
 from config.lists import CappedPaginator, ChangeList, DateRange, RecentValues
 
 __all__ = [
@@ -93,11 +94,34 @@ class StackedInline(_KeepsBlankChoice, unfold.StackedInline):  # type: ignore[mi
     """Base of every inline in blocks."""
 
 
+class _OnRecord:
+    """Who may do what is a deed: every change of an account or a group is on record."""
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        _told("staff.add", request, obj, message)
+        return super().log_addition(request, obj, message)  # type: ignore[misc]
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        _told("staff.change", request, obj, message)
+        return super().log_change(request, obj, message)  # type: ignore[misc]
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        for obj in queryset:
+            _told("staff.delete", request, obj, [])
+        return super().log_deletions(request, queryset)  # type: ignore[misc]
+
+
+def _told(action: str, request: HttpRequest, obj: Any, message: Any) -> None:
+    """Which fields changed, never to what: a password is among them."""
+    details = {"name": str(obj)[:100], "changed": message}
+    deeds.tell(action, request.user.get_username(), (str(obj._meta.model_name), obj.pk), details)
+
+
 admin.site.unregister([User, Group])
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg, misc]
+class UserAdmin(_OnRecord, DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg, misc]
     """Staff accounts."""
 
     icon = "person"
@@ -108,7 +132,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg, misc]
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
+class GroupAdmin(_OnRecord, DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
     """Groups of staff, for permissions."""
 
     icon = "group"

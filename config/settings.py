@@ -170,6 +170,13 @@ INTERVIEW_TURN_BACKOFF = env.float("INTERVIEW_TURN_BACKOFF", 2.0)
 INTERVIEW_TURN_LEASE = env.float("INTERVIEW_TURN_LEASE", 15.0)
 INTERVIEW_HISTORY_LIMIT = env.int("INTERVIEW_HISTORY_LIMIT", 50)
 
+# --- who answers? ---
+AGENTS_DIR = ROOT / env.str("AGENTS_DIR", "agents/configs")
+DEFAULT_AGENT = env.str("DEFAULT_AGENT", "relocation")
+AGENT_TOOL_PACKAGES: list[str] = env.list("AGENT_TOOL_PACKAGES", ["agents.tools"])
+GIT_COMMIT = env.str("GIT_COMMIT", "")
+GIT_BRANCH = env.str("GIT_BRANCH", "")
+
 # --- in which languages? ---
 LANGUAGE_CODE = env.str("LANGUAGE_CODE", "en")
 LANGUAGES = [("en", _("English")), ("ru", _("Russian"))]

@@ -80,6 +80,7 @@ def read(claimed: Claimed, ours: threading.Event) -> Request:
         history=[Said(e.role, e.content) for e in earlier if str(e.id) not in burst_ids | corrections],
         burst=[message["content"] for message in claimed.input],
         still_ours=ours.is_set,
+        pinned=conversation.agent_version,
     )
 
 

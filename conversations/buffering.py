@@ -18,6 +18,7 @@ import structlog
 from django.conf import settings
 from django.db import connection, transaction
 
+from agents import audit
 from config.crash import crash_point
 from config.queue import defer
 from conversations import burst, fates, log, tally, unanswered
@@ -135,6 +136,9 @@ def flush_now(conversation_id: UUID, interview_step: int, *, by: str) -> UUID | 
     with transaction.atomic():
         lock(conversation_id)
         turn_id = seal(conversation_id, interview_step, Trigger.STAFF)
+        if turn_id is not None:
+            told = {"turn": str(turn_id), "interview_step": interview_step}
+            audit.record("buffer.flush", by, ("conversation", conversation_id), told)
     logger.info("burst flushed by hand", conversation=str(conversation_id), by=by, found=turn_id is not None)
     return turn_id
 
@@ -203,7 +207,11 @@ def clear_buffer(conversation_id: UUID, interview_step: int | None = None, *, by
     """Discard the open burst: its messages stay in the log, with the fate of being cleared. How many there were."""
     with transaction.atomic():
         lock(conversation_id)
-        return unanswered.discard(conversation_id, Fate.CLEARED, interview_step=interview_step, rule=by)
+        discarded = unanswered.discard(conversation_id, Fate.CLEARED, interview_step=interview_step, rule=by)
+        if discarded:
+            told = {"messages": discarded, "interview_step": interview_step}
+            audit.record("buffer.clear", by, ("conversation", conversation_id), told)
+        return discarded
 
 
 def lock(conversation_id: UUID) -> None:

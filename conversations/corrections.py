@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from agents import audit
 from config.columns import clock
 from conversations import buffering, burst, fates, log
 from conversations.burst import Window
@@ -59,6 +60,7 @@ def retract(conversation_id: UUID, message_id: UUID, *, by: str) -> bool:
         _refuse_stranger(conversation_id, message_id)
         if not Message.objects.visible().filter(pk=message_id).update(deleted_at=clock()):
             return False
+        audit.record("message.retract", by, ("message", message_id), {"conversation": str(conversation_id)})
         found: Messages = []
 
         def without(messages: Messages) -> Messages:

@@ -18,6 +18,7 @@ from django.db import DatabaseError, connection, models, transaction
 from django.db.models import F, Q, Value
 from django.db.models.functions import Least
 
+from agents import audit
 from config import rls
 from config.columns import clock
 from config.statements import ask
@@ -103,7 +104,10 @@ def create(
         ) from error
     if expires_in is not None:
         key.expires = clock() + Value(expires_in)
-    key.save(force_insert=True)
+    with transaction.atomic():
+        key.save(force_insert=True)
+        told = {"name": name, "user_id": user_id, "scopes": key.scopes}
+        audit.record("key.create", by, ("api_key", prefix), told)
     key.refresh_from_db()
     log.info("api key created", key=prefix, by=by, user=user_id)
     return key, token
@@ -123,7 +127,10 @@ def state(key: ApiKey) -> str:
 
 def revoke(prefix: str, *, by: str) -> ApiKey:
     """End a key at once: every process asks the table on every request."""
-    changed = ApiKey.objects.filter(prefix=prefix, revoked__isnull=True).update(revoked=clock(), updated_at=clock())
+    with transaction.atomic():
+        changed = ApiKey.objects.filter(prefix=prefix, revoked__isnull=True).update(revoked=clock(), updated_at=clock())
+        if changed:
+            audit.record("key.revoke", by, ("api_key", prefix))
     key = _get(prefix)
     if changed:
         log.info("api key revoked", key=prefix, by=by)
@@ -138,7 +145,9 @@ def rotate(prefix: str, *, by: str, overlap: timedelta = OVERLAP) -> tuple[ApiKe
             raise KeyNotFoundError(f"There is no usable key {prefix}.")
         ends = Least(F("expires"), clock() + Value(overlap))  # PostgreSQL leaves NULL out
         ApiKey.objects.filter(pk=old.pk).update(expires=ends, updated_at=clock())
-        return create(old.name, by=by, user_id=old.user_id, scopes=old.scopes)
+        new = create(old.name, by=by, user_id=old.user_id, scopes=old.scopes)
+        audit.record("key.rotate", by, ("api_key", prefix), {"successor": new[0].prefix})
+        return new
 
 
 def authenticate(token: str) -> Caller:

@@ -18,6 +18,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DataError, IntegrityError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 
+from agents import audit
 from config.statements import ask
 from conversations import unanswered
 from conversations.models import Fate
@@ -163,8 +164,11 @@ def clear(conversation_id: UUID, *, by: str) -> int:
             (conversation_id,),
         )
         cleared: int = cursor.rowcount
-        unanswered.discard(conversation_id, Fate.CLEARED, rule=by)
-        unanswered.withdraw(conversation_id, Fate.CLEARED, rule=by)
+        left = unanswered.discard(conversation_id, Fate.CLEARED, rule=by)
+        turns = unanswered.withdraw(conversation_id, Fate.CLEARED, rule=by)
+        if cleared or left or turns:
+            told = {"messages": cleared, "buffered": left, "turns": turns}
+            audit.record("conversation.clear", by, ("conversation", conversation_id), told)
     log.info("conversation cleared", conversation=str(conversation_id), by=by, messages=cleared)
     return cleared
 

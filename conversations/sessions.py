@@ -9,6 +9,7 @@ from uuid import UUID
 import structlog
 from django.db import IntegrityError, transaction
 
+from agents import audit
 from conversations import unanswered
 from conversations.log import ConversationNotFoundError
 from conversations.models import Conversation, Fate, Mode
@@ -50,8 +51,10 @@ def close(conversation_id: UUID, *, by: str) -> bool:
     with transaction.atomic():
         closed = Conversation.objects.live().filter(pk=conversation_id).update(mode=Mode.CLOSED)
         if closed:
-            unanswered.discard(conversation_id, Fate.CLEARED, rule=by)
-            unanswered.withdraw(conversation_id, Fate.CLEARED, rule=by)
+            left = unanswered.discard(conversation_id, Fate.CLEARED, rule=by)
+            turns = unanswered.withdraw(conversation_id, Fate.CLEARED, rule=by)
+            told = {"buffered": left, "turns": turns}
+            audit.record("conversation.close", by, ("conversation", conversation_id), told)
     if closed:
         log.info("conversation closed", conversation=str(conversation_id), by=by)
     return bool(closed)

@@ -7,6 +7,7 @@ from uuid import UUID
 import structlog
 from django.db import transaction
 
+from agents import audit
 from conversations import buffering, log, outbox, unanswered
 from conversations.errors import ConversationClosedError
 from conversations.models import Conversation, Fate, Mode
@@ -20,8 +21,10 @@ def take_over(conversation_id: UUID, *, by: str) -> bool:
         buffering.lock(conversation_id)
         if not _switch(conversation_id, Mode.AUTO, Mode.MANUAL):
             return False
-        unanswered.discard(conversation_id, Fate.STAFF, rule=by)
-        unanswered.withdraw(conversation_id, Fate.STAFF, rule=by)
+        left = unanswered.discard(conversation_id, Fate.STAFF, rule=by)
+        turns = unanswered.withdraw(conversation_id, Fate.STAFF, rule=by)
+        told = {"buffered": left, "turns": turns}
+        audit.record("conversation.take_over", by, ("conversation", conversation_id), told)
     logger.info("conversation taken over", conversation=str(conversation_id), by=by)
     return True
 
@@ -32,6 +35,7 @@ def hand_back(conversation_id: UUID, *, by: str) -> bool:
         buffering.lock(conversation_id)
         if not _switch(conversation_id, Mode.MANUAL, Mode.AUTO):
             return False
+        audit.record("conversation.hand_back", by, ("conversation", conversation_id))
     logger.info("conversation handed back", conversation=str(conversation_id), by=by)
     return True
 
@@ -44,6 +48,8 @@ def reply(conversation_id: UUID, content: str, *, by: str) -> log.Entry:
             raise ConversationClosedError
         entry = log.append(conversation_id, "assistant", content, author=by)
         outbox.enqueue(entry)
+        told = {"message": str(entry.id), "message_index": entry.message_index}
+        audit.record("conversation.reply", by, ("conversation", conversation_id), told)
     return entry
 
 

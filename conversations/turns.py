@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import DurationField, Value
 
+from agents import audit
 from agents.outcomes import Outcome, Replied, Silent, Usage
 from config.columns import clock
 from config.crash import crash_point
@@ -127,6 +128,7 @@ def settle(claimed: Claimed, outcome: Outcome) -> Settled | LeaseLost:
         reply = _say(claimed, outcome.text, agent_version=version) if not isinstance(outcome, Silent) else None
         fates.record(claimed.input, Fate.ANSWERED, turn_id=claimed.id)
         _finish(claimed, TurnStatus.DONE, outcome, reply_id=reply.id if reply else None, agent_version=version)
+        _pin(claimed.conversation_id, version)
         if isinstance(outcome, Replied) and outcome.next_step not in (None, claimed.interview_step):
             _move_on(claimed, outcome.next_step)
         _wake_next(claimed.conversation_id)
@@ -178,6 +180,7 @@ def retry(turn_id: UUID, *, by: str) -> None:
         )
         if not reopened:
             raise NothingToRetryError
+        audit.record("turn.retry", by, ("turn", turn_id), {"conversation": str(turn.conversation_id)})
         wake_turns(turn.conversation_id)
     logger.info("turn retried by hand", turn=str(turn_id), by=by)
 
@@ -266,6 +269,17 @@ def _finish(claimed: Claimed, status: TurnStatus, outcome: Outcome, **columns: A
         **_cost(outcome.usage),
         **columns,
     )
+
+
+def _pin(conversation_id: UUID, version: int | None) -> None:
+    """An interview that has begun goes on with the version it began with: the answers stay comparable."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE conversations SET agent_version = said.version FROM agent_versions AS said"
+            " WHERE conversations.id = %s AND conversations.agent_version IS NULL AND said.version = %s"
+            " AND said.agent_id = conversations.agent_id AND said.config ->> 'kind' = 'interview'",
+            [conversation_id, version],
+        )
 
 
 def _wake_next(conversation_id: UUID) -> None:

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import psutil
 import structlog
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from config.queue import processes, rows
 from config.queue.cluster import Cluster
@@ -27,7 +27,7 @@ STOP_WITHIN = 3.5  # seconds for running tasks to end after SIGTERM
 STOPPED_AFTER = 4.7  # seconds in all: the rest is for ending them and freeing what they held
 PROMPT = 3.0  # seconds the database may take to answer the supervisor
 SKEW = 2.0  # seconds this machine's clock may be off before it is worth a warning
-AWAY = (DatabaseError, OverrunError)
+AWAY = (DatabaseError, InterfaceError, OverrunError)
 
 
 class Stop(BaseException):
@@ -126,10 +126,7 @@ class Supervisor:
                 cursor.execute(BEAT, [round(1000 * skew), cluster.worker_id])
         if abs(skew) > SKEW:
             log.warning("this machine's clock is off", seconds=round(skew, 1))
-            cursor.execute(GONE, [socket.gethostname()])
-            for worker_id, pid in cursor.fetchall():
-                if not psutil.pid_exists(pid):
-                    self._bury(worker_id)
+        self._bury_the_killed()
         self._beaten = time.monotonic()
         for period in PERIODS.values():
             slot = period.slot(epoch)
@@ -137,12 +134,15 @@ class Supervisor:
                 queue_slot(period.name, slot)
                 self._slots[period.name] = slot
 
-    def _bury(self, worker_id: int) -> None:
-        """A supervisor of this machine was killed, and the kernel ended its clusters: what they held is free."""
-        freed = rows.release(worker_id, blame="Its worker was killed in the middle.")
-        log.warning("a killed worker was found", worker=worker_id, freed=freed)
+    def _bury_the_killed(self) -> None:
+        """Where a supervisor of this machine was killed, the kernel ended its clusters: what they held is free."""
         with connection.cursor() as cursor:
-            cursor.execute(STOPPED, [worker_id])
+            cursor.execute(GONE, [socket.gethostname()])
+            for worker_id, pid in cursor.fetchall():
+                if not psutil.pid_exists(pid):
+                    freed = rows.release(worker_id, blame="Its worker was killed in the middle.")
+                    log.warning("a killed worker was found", worker=worker_id, freed=freed)
+                    cursor.execute(STOPPED, [worker_id])
 
     def _database_away(self, error: BaseException) -> None:
         """Workers wait for it themselves; we neither judge nor restart anybody meanwhile."""

@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
+from agents.models import Agent
 from config.columns import clock, is_json_object, new_id
 
 
@@ -36,7 +37,11 @@ class Conversation(models.Model):
     user_id = models.BigIntegerField(_("user"))
     chat_id = models.BigIntegerField(_("chat"), null=True, blank=True)
     channel = models.CharField(_("channel"), max_length=50, db_default="api", default="api")
-    agent_id = models.UUIDField(_("agent"), null=True, blank=True)  # becomes a foreign key when `agents` exists
+    agent = models.ForeignKey(  # the database's own foreign key is in migration 0007
+        Agent, models.DO_NOTHING, null=True, blank=True, related_name="+", db_index=False, db_constraint=False,
+        verbose_name=_("agent"),
+    )  # fmt: skip
+    agent_version = models.IntegerField(_("pinned version"), null=True, editable=False)  # for a whole interview
     title = models.CharField(_("title"), max_length=200, blank=True, db_default="", default="")
     mode = models.CharField(_("mode"), max_length=10, choices=Mode, db_default=Mode.AUTO, default=Mode.AUTO)
     interview_step = models.IntegerField(_("interview step"), db_default=0, default=0)

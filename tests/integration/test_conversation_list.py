@@ -12,6 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from agents.models import Agent
 from config.lists import CappedPaginator
 from conversations import log, sessions
 from conversations.admin.conversation import NEWEST, ConversationAdmin
@@ -72,6 +73,7 @@ def test_a_number_is_also_looked_for_in_titles(staff: Client) -> None:
 
 def test_filters_by_channel_mode_agent_and_day(staff: Client) -> None:
     talk("api")
+    Agent.objects.create(id=AGENT, name="listener", config_path="listener.toml")
     talk("telegram", chat_id=1, channel="telegram", agent_id=AGENT)
     Conversation.objects.filter(title="telegram").update(mode="manual")
     assert titles(staff, "channel=telegram") == ["telegram"]

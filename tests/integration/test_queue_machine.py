@@ -227,7 +227,7 @@ def test_the_queue_does_what_a_plain_model_of_it_does() -> None:
             QueueMachine,
             settings=settings(
                 max_examples=2000 if LONG else 200,
-                stateful_step_count=50 if LONG else 25,
+                stateful_step_count=50 if LONG else 20,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
             ),

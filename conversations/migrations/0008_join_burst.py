@@ -52,5 +52,5 @@ UNDO = "DROP FUNCTION join_burst(uuid, text, jsonb, text, text, integer, interva
 
 
 class Migration(migrations.Migration):
-    dependencies = [("conversations", "0006_api_spending")]
+    dependencies = [("conversations", "0007_agent")]
     operations = [migrations.RunSQL(JOIN, UNDO)]

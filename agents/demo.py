@@ -1,0 +1,11 @@
+"""Agents to talk to at once: whatever the agents' folder holds."""
+
+from __future__ import annotations
+
+from agents import registry
+
+
+def load() -> str:
+    """Register what the files say; a second run changes nothing."""
+    done = registry.sync(by="demo")
+    return ", ".join(f"{one.config_path} {one.outcome}" for one in done) or "no config files"

@@ -1,0 +1,1 @@
+"""What agents may do: every module here can be registered as a tool, and nothing else can."""

@@ -1,0 +1,1 @@
+"""Not a tool: its name begins with an underscore."""

@@ -1,0 +1,5 @@
+"""A tool that does nothing."""
+
+
+def run() -> str:
+    return "done"

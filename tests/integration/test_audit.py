@@ -12,7 +12,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 import structlog
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.db.utils import DatabaseError, IntegrityError
 from django.utils import timezone
@@ -228,3 +228,10 @@ def test_an_export_can_begin_at_a_day() -> None:
     assert out.getvalue() == ""
     call_command("audit", "export", "--format", "jsonl", "--since", timezone.localdate().isoformat(), stdout=out)
     assert len(out.getvalue().splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["nope", "2026-13-01", "", "2026-01-31T99:00"])
+def test_what_is_no_date_is_told(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(CommandError, match="is no date; for example 2026-01-31"):
+        call_command("audit", "export", "--since", text)
+    assert capsys.readouterr().out == ""

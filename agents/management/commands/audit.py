@@ -1,12 +1,12 @@
 """`manage.py audit`: was the record changed, and the record as a file."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand
 from django.utils import timezone
-from django.utils.dateparse import parse_date, parse_datetime
+from django.utils.dateparse import parse_datetime
 
 from agents import export, proof
 
@@ -41,8 +41,10 @@ class Command(BaseCommand):
 
 def _moment(text: str) -> datetime:
     """A date or a date with a time; without a zone it is ours."""
-    day = parse_date(text) if len(text) == 10 else None
-    moment = datetime(day.year, day.month, day.day) if day else parse_datetime(text)  # noqa: DTZ001  made aware below
+    try:
+        moment = parse_datetime(f"{text}T00:00" if len(text) == len("2026-01-31") else text)
+    except ValueError:
+        moment = None
     if moment is None:
-        raise ValueError(text)
+        raise ArgumentTypeError(f"{text!r} is no date; for example 2026-01-31")
     return moment if timezone.is_aware(moment) else timezone.make_aware(moment)

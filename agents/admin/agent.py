@@ -33,7 +33,6 @@ class AgentAdmin(ReadOnlyAdmin):
     """The list is read only; a page of its own saves, publishes, rolls back and compares versions."""
 
     icon = "support_agent"
-    in_palette = True
     list_display = ("name", "shown_kind", "active_version", "version", "shown_state", "description")
     search_fields = ("name", "description")
     sortable_by = ()

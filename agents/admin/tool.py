@@ -43,6 +43,7 @@ class ToolAdmin(ModelAdmin):
     """Registered, changed, switched on and off; never deleted, since the record names it."""
 
     icon = "construction"
+    in_palette = False
     form = ToolForm
     list_display = ("name", "shown_state", "high_impact", "module_path", "agent", "description")
     list_select_related = ("agent",)

@@ -16,7 +16,7 @@ import structlog
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 
-from agents import audit, files
+from agents import audit, files, toolbox
 from agents.config import AgentConfig, ConfigInvalidError, as_text, parse
 from agents.models import Agent, AgentVersion, Origin, Tool
 from config.columns import clock
@@ -234,6 +234,8 @@ def _write_version(agent: Agent, number: int, config: AgentConfig, origin: Origi
 def _refuse_unknown_tools(config: AgentConfig) -> None:
     """Only registered tools may be named: a typing mistake is found now and not in the middle of a conversation."""
     known = set(Tool.objects.values_list("name", flat=True))
+    if not known.issuperset(config.tools):
+        known |= {tool.name for tool in toolbox.ship(by="system")}  # those of the code are registered when first named
     missing = [name for name in config.tools if name not in known]
     if missing:
         allowed = ", ".join(sorted(known)) or "none is registered"

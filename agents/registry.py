@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -65,7 +66,13 @@ def version_for(agent_id: UUID | None, pinned: int | None = None) -> Speaking:
     number = pinned if pinned is not None and agent_id is not None else agent.active_version
     if number is None:
         raise VersionNotFoundError(f"Nothing is published for the agent {agent}.")
-    return Speaking(parse(version(agent, number).config), number, agent)
+    return Speaking(_said_by(agent.pk, number), number, agent)
+
+
+@lru_cache(maxsize=1024)
+def _said_by(agent_id: UUID, number: int) -> AgentConfig:
+    """What a version says. It never changes, so a process reads it once."""
+    return parse(version(_agent(agent_id), number).config)
 
 
 def version(agent: Agent, number: int) -> AgentVersion:

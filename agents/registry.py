@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -16,7 +17,7 @@ import structlog
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 
-from agents import audit, files
+from agents import audit, files, toolbox
 from agents.config import AgentConfig, ConfigInvalidError, as_text, parse
 from agents.models import Agent, AgentVersion, Origin, Tool
 from config.columns import clock
@@ -65,7 +66,13 @@ def version_for(agent_id: UUID | None, pinned: int | None = None) -> Speaking:
     number = pinned if pinned is not None and agent_id is not None else agent.active_version
     if number is None:
         raise VersionNotFoundError(f"Nothing is published for the agent {agent}.")
-    return Speaking(parse(version(agent, number).config), number, agent)
+    return Speaking(_said_by(agent.pk, number), number, agent)
+
+
+@lru_cache(maxsize=1024)
+def _said_by(agent_id: UUID, number: int) -> AgentConfig:
+    """What a version says. It never changes, so a process reads it once."""
+    return parse(version(_agent(agent_id), number).config)
 
 
 def version(agent: Agent, number: int) -> AgentVersion:
@@ -234,6 +241,8 @@ def _write_version(agent: Agent, number: int, config: AgentConfig, origin: Origi
 def _refuse_unknown_tools(config: AgentConfig) -> None:
     """Only registered tools may be named: a typing mistake is found now and not in the middle of a conversation."""
     known = set(Tool.objects.values_list("name", flat=True))
+    if not known.issuperset(config.tools):
+        known |= {tool.name for tool in toolbox.ship(by="system")}  # those of the code are registered when first named
     missing = [name for name in config.tools if name not in known]
     if missing:
         allowed = ", ".join(sorted(known)) or "none is registered"

@@ -1,56 +1,35 @@
-"""The one narrow way to an agent: a request of values in, an outcome of values out."""
+"""The one narrow way to an agent: a request of values in, an outcome of values out.
+
+Light on purpose: every process imports it. What it runs on (LangGraph, the model's client) is loaded with the first
+turn, by the processes that run turns.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from uuid import UUID
 
-from agents.llm import scripted
+from agents import registry
+from agents.errors import AgentBrokenError, AgentError
+from agents.llm.phrases import language_of, phrase
 from agents.outcomes import Outcome
+from agents.registry import RegistryError
+from agents.request import Request, Said
 
-
-class AgentError(Exception):
-    """The agent could not answer this time."""
-
-    permanent = False
-
-
-class AgentBrokenError(AgentError):
-    """The agent cannot answer this, however often it is tried."""
-
-    permanent = True
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """A message of the conversation so far."""
-
-    role: str
-    content: str
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """All an agent may know of a turn. `burst` is to be answered as a whole; `late` where the step has moved on."""
-
-    turn_id: UUID
-    conversation_id: UUID
-    user_id: int
-    agent_id: UUID | None
-    interview_step: int
-    late: bool
-    history: Sequence[Said]
-    burst: Sequence[str]
-    still_ours: Callable[[], bool]  # False once somebody else may run the turn: stop, nothing will be kept
-    pinned: int | None = None  # the agent's version this interview began with
+__all__ = ["AgentBrokenError", "AgentError", "Request", "Said", "on_failure", "run"]
 
 
 def run(request: Request) -> Outcome:
     """Answer the burst. Raises AgentError where it could not; anything else raised is a bug or an outage."""
-    return scripted.answer(request.burst, request.history, step=request.interview_step, late=request.late)
+    from agents import graph
+
+    return graph.answer(request, registry.version_for(request.agent_id, request.pinned))
 
 
-def on_failure(_agent_id: UUID | None, burst: Sequence[str]) -> str:
+def on_failure(agent_id: UUID | None, burst: Sequence[str]) -> str:
     """What the person is told when every attempt failed."""
-    return scripted.apology(burst)
+    try:
+        words = registry.version_for(agent_id).config.on_failure
+    except RegistryError:
+        words = ""
+    return words or phrase("sorry", language_of(burst))

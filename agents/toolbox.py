@@ -11,6 +11,7 @@ from django.db import transaction
 from agents import allowlist, audit, schemas
 from agents.allowlist import ModuleRefusedError
 from agents.models import Agent, Status, Tool
+from agents.tools import shipped
 from config.columns import clock
 
 NO_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
@@ -47,6 +48,16 @@ def save(  # noqa: PLR0913  keyword-only, one per column
             _tell("tool.create" if created else "tool.change", tool, by, before, changed)
     tool.refresh_from_db()
     return tool
+
+
+def ship(*, by: str) -> list[Tool]:
+    """Register the tools that come with the code and can work here; a row that is there stays as staff left it."""
+    known = set(Tool.objects.values_list("name", flat=True))
+    return [
+        save(tool.name, module_path=tool.module_path, by=by, description=tool.description, schema=tool.schema)
+        for tool in shipped().values()
+        if tool.name not in known
+    ]
 
 
 def switch(tool: Tool, *, on: bool, by: str) -> bool:

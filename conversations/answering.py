@@ -58,7 +58,7 @@ def _run(claimed: Claimed) -> Settled | LeaseLost:
     except DatabaseError:
         raise  # the queue tries again when the database is back; the lease says from when
     except Exception as error:
-        result = _failed(claimed, error)
+        result = _failed(claimed, error, request)
     _tell(claimed, result)
     return result
 
@@ -81,6 +81,7 @@ def read(claimed: Claimed, ours: threading.Event) -> Request:
         burst=[message["content"] for message in claimed.input],
         still_ours=ours.is_set,
         pinned=conversation.agent_version,
+        first_run=claimed.generation == 1,
     )
 
 
@@ -118,16 +119,24 @@ def kept_alive(claimed: Claimed) -> Iterator[threading.Event]:
         thread.join()
 
 
-def _failed(claimed: Claimed, error: Exception) -> Settled | LeaseLost:
+def _failed(claimed: Claimed, error: Exception, request: Request | None) -> Settled | LeaseLost:
     permanent = bool(getattr(error, "permanent", not isinstance(error, AgentError) and claimed.attempts > 1))
     logger.warning("turn failed", reason=type(error).__name__, permanent=permanent, exc_info=error)
-    return _given_up(claimed, f"{type(error).__name__}: {error}"[:2000], permanent=permanent)
+    return _given_up(
+        claimed,
+        f"{type(error).__name__}: {error}"[:2000],
+        permanent=permanent,
+        agent_id=request.agent_id if request else None,
+        after=getattr(error, "retry_after", None) or 0.0,
+    )
 
 
-def _given_up(claimed: Claimed, reason: str, *, permanent: bool) -> Settled | LeaseLost:
+def _given_up(
+    claimed: Claimed, reason: str, *, permanent: bool, agent_id: UUID | None = None, after: float = 0.0
+) -> Settled | LeaseLost:
     """For now, or for good: then the person gets the agent's apology."""
-    apology = runtime.on_failure(None, [message["content"] for message in claimed.input])
-    return turns.fail(claimed, reason, permanent=permanent, apology=apology)
+    apology = runtime.on_failure(agent_id, [message["content"] for message in claimed.input])
+    return turns.fail(claimed, reason, permanent=permanent, apology=apology, after=after)
 
 
 def _tell(claimed: Claimed, result: Settled | LeaseLost) -> None:

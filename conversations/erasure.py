@@ -10,13 +10,16 @@ import structlog
 from django.db import connection, transaction
 
 from agents import audit
+from agents.forgetting import forget_turns
 from conversations import buffering
 from conversations.models import Conversation
 
 logger = structlog.get_logger(__name__)
 
 # Others who keep something of a conversation forget it here, in the same transaction; each says how many rows went.
-FORGET: dict[str, Callable[[UUID, Sequence[UUID]], int]] = {}
+FORGET: dict[str, Callable[[UUID, Sequence[UUID]], int]] = {
+    "calls_and_checkpoints": lambda _conversation_id, turn_ids: forget_turns(turn_ids),
+}
 
 SUMMARY = """
 SELECT c.user_id, (SELECT count(*) FROM turns WHERE conversation_id = c.id),

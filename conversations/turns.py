@@ -136,14 +136,14 @@ def settle(claimed: Claimed, outcome: Outcome) -> Settled | LeaseLost:
         return Settled(TurnStatus.DONE, reply)
 
 
-def fail(claimed: Claimed, error: str, *, permanent: bool, apology: str) -> Settled | LeaseLost:
+def fail(claimed: Claimed, error: str, *, permanent: bool, apology: str, after: float = 0.0) -> Settled | LeaseLost:
     """Try again later, or give up: then the person is told, and staff see a failed turn."""
     with transaction.atomic():
         lock(claimed.conversation_id)
         if not _still_ours(claimed):
             return LeaseLost()
         if not permanent and claimed.attempts < settings.INTERVIEW_TURN_ATTEMPTS:
-            again = _in(_backoff(claimed.attempts))
+            again = _in(max(_backoff(claimed.attempts), timedelta(seconds=min(after, LONGEST_BACKOFF))))
             _mine(claimed).update(
                 status=TurnStatus.WAITING,
                 lease_until=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,6 +24,14 @@ def cleanup_may_erase() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DatabaseOperations, "execute_sql_flush", erasing)
         yield
+
+
+@pytest.fixture(autouse=True)
+def checkpoints_are_closed() -> Iterator[None]:
+    """The runtime's own connections end with the test: a database with visitors cannot be dropped."""
+    yield
+    if checkpoints := sys.modules.get("agents.checkpoints"):
+        checkpoints.close()
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from agents.admin.agent import AgentAdmin
 from agents.admin.audit_entry import AuditEntryAdmin
+from agents.admin.runtime import CheckpointThreadAdmin, ToolCallAdmin
 from agents.admin.tool import ToolAdmin
 
-__all__ = ["AgentAdmin", "AuditEntryAdmin", "ToolAdmin"]
+__all__ = ["AgentAdmin", "AuditEntryAdmin", "CheckpointThreadAdmin", "ToolAdmin", "ToolCallAdmin"]

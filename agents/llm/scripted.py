@@ -1,67 +1,148 @@
-"""An interviewer that needs no network: it acknowledges, asks its next question, and thanks at the end."""
+"""The model that needs no network: it walks an interview, or answers from what the person said before.
+
+It is a chat model like any other, so everything around it (tools, budgets, checkpoints) works as with a real one.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from agents.outcomes import Replied, Usage
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from pydantic import ConfigDict
 
-MODEL = "scripted"
-CYRILLIC = re.compile("[а-яё]", re.IGNORECASE)
-QUESTIONS = {
-    "en": (
-        "What are you working on these days?",
-        "What is the hardest part of it?",
-        "What would you change first if you could?",
-    ),
-    "ru": (
-        "Над чем вы сейчас работаете?",
-        "Что в этом самое трудное?",
-        "Что бы вы изменили в первую очередь?",
-    ),
-}
-PHRASES = {
-    "en": {
-        "one": "Thank you.",
-        "many": "Thank you, I have read all {count} messages.",
-        "late": "Thank you, I have added that to your earlier answer.",
-        "end": "That was my last question. Thank you for your time!",
-        "sorry": "I am sorry, something went wrong on my side. Your message is kept; please write again in a moment.",
-    },
-    "ru": {
-        "one": "Спасибо.",
-        "many": "Спасибо, прочёл все сообщения ({count}).",
-        "late": "Спасибо, добавил это к вашему прежнему ответу.",
-        "end": "Это был мой последний вопрос. Спасибо за ваше время!",
-        "sorry": "Простите, у меня что-то сломалось. Ваше сообщение сохранено; пожалуйста, напишите чуть позже.",
-    },
-}
+from agents.llm.phrases import phrase
+from agents.prompt import AGAIN
+
+LETTERS = re.compile(r"[^\W_]", re.UNICODE)
+EVASIVE = re.compile(
+    r"(?i)^\W*(i (don'?t|do not) know|don'?t know|dunno|idk|no idea|no comment|not sure|pass|skip|nothing|whatever|hm+|"
+    r"не знаю|хз|без понятия|без комментариев|не уверена?|пропустить|пропустим|ничего|неважно|хм+)\W*$"
+)
+SHOWN = 200  # characters of an answer in the summary
 
 
-def answer(burst: Sequence[str], history: Sequence[Any], *, step: int, late: bool) -> Replied:
-    """Step 0 greets and asks the first question; each answer moves one step on."""
-    language = _language(burst)
-    phrases, questions = PHRASES[language], QUESTIONS[language]
-    thanks = phrases["one"] if len(burst) == 1 else phrases["many"].format(count=len(burst))
-    if late:
-        text, next_step = phrases["late"], None
-    else:
-        text = f"{thanks} {questions[step] if step < len(questions) else phrases['end']}"
-        next_step = min(step + 1, len(questions))
-    prompt = [*({"role": said.role, "content": said.content} for said in history), *_as_user(burst)]
-    usage = Usage(sum(len(message["content"].split()) for message in prompt), len(text.split()))
-    return Replied(text, next_step, usage, {"model": MODEL, "prompt": prompt})
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What the model knows of the turn beside the messages."""
+
+    language: str
+    questions: tuple[str, ...] = ()
+    greeting: str = ""
+    step: int = 0
+    late: bool = False
+    burst: tuple[str, ...] = ()
 
 
-def apology(burst: Sequence[str]) -> str:
-    return PHRASES[_language(burst)]["sorry"]
+class ScriptedModel(BaseChatModel):
+    """Deterministic: the same messages and the same script give the same answer."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    script: Script = Script("en")
+    tools: tuple[str, ...] = ()
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    def bind_tools(self, tools: Sequence[Any], **_options: Any) -> Any:
+        return self.model_copy(update={"tools": tuple(tool.name for tool in tools)})
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,  # noqa: ARG002  the interface of chat models
+        run_manager: Any = None,  # noqa: ARG002
+        **_options: Any,
+    ) -> ChatResult:
+        answer = self._interview(messages) if self.script.questions else self._chat(messages)
+        answer.usage_metadata = {
+            "input_tokens": (read := sum(_words(message) for message in messages)),
+            "output_tokens": (wrote := _words(answer)),
+            "total_tokens": read + wrote,
+        }
+        answer.response_metadata = {"finish_reason": "stop", "model_name": "scripted"}
+        return ChatResult(generations=[ChatGeneration(message=answer)])
+
+    # --- an interview ---
+    def _interview(self, messages: list[BaseMessage]) -> AIMessage:
+        """Step 0 greets and asks; each answer moves one step on; the last one is followed by a summary."""
+        script, step, last = self.script, self.script.step, len(self.script.questions)
+        if script.late:
+            return AIMessage(self._say("late"))
+        if step == 0:
+            return AIMessage(f"{script.greeting or self._say('hello')} {script.questions[0]}")
+        if step > last:
+            return AIMessage(self._say("over"))
+        if is_evasive(script.burst) and self._say("again") not in _last_answer(messages):
+            return AIMessage(f"{AGAIN}{self._say('again')} {script.questions[step - 1]}")
+        if step < last:
+            return AIMessage(f"{self._thanks()} {script.questions[step]}")
+        return AIMessage(self._summary(messages))
+
+    def _thanks(self) -> str:
+        count = len(self.script.burst)
+        return self._say("one") if count == 1 else self._say("many").format(count=count)
+
+    def _summary(self, messages: list[BaseMessage]) -> str:
+        lines = [f"{number}. {question} – {answer}" for number, question, answer in self._answers(messages)]
+        return "\n".join([self._say("summary"), *lines, self._say("end")])
+
+    def _answers(self, messages: list[BaseMessage]) -> list[tuple[int, str, str]]:
+        """Each question with what was said between it and the next."""
+        asked = -1
+        said: dict[int, list[str]] = {}
+        for message in messages:
+            if isinstance(message, AIMessage):
+                found = [number for number, text in enumerate(self.script.questions) if text in str(message.content)]
+                asked = found[-1] if found else asked
+            elif isinstance(message, HumanMessage) and asked >= 0:
+                said.setdefault(asked, []).append(" ".join(str(message.content).split()))
+        return [(n + 1, self.script.questions[n], _short(" ".join(texts))) for n, texts in sorted(said.items())]
+
+    # --- a chat ---
+    def _chat(self, messages: list[BaseMessage]) -> AIMessage:
+        """Look up what the person asks about, then answer with references."""
+        if isinstance(messages[-1], ToolMessage):
+            return AIMessage(self._from_hits(str(messages[-1].content)))
+        if "recall" in self.tools:
+            call = {"name": "recall", "args": {"query": " ".join(self.script.burst)[:500]}, "id": "recall"}
+            return AIMessage("", tool_calls=[call])
+        return AIMessage(f"{self._say('plain')} {self._say('offline')}")
+
+    def _from_hits(self, content: str) -> str:
+        try:
+            hits = json.loads(content)["hits"]
+        except (ValueError, KeyError, TypeError):
+            hits = []
+        if not hits:
+            return self._say("nothing")
+        lines = [f"[{n}] {hit['when'][:10]}: {_short(hit['text'])}" for n, hit in enumerate(hits, 1)]
+        return "\n".join([self._say("found"), *lines])
+
+    def _say(self, name: str) -> str:
+        return phrase(name, self.script.language)
 
 
-def _language(burst: Sequence[str]) -> str:
-    return "ru" if any(CYRILLIC.search(text) for text in burst) else "en"
+def is_evasive(burst: Sequence[str]) -> bool:
+    """Nothing was said, or only that nothing will be."""
+    said = [text for text in burst if LETTERS.search(text)]
+    return all(EVASIVE.match(text) for text in said)
 
 
-def _as_user(burst: Sequence[str]) -> list[dict[str, str]]:
-    return [{"role": "user", "content": text} for text in burst]
+def _last_answer(messages: list[BaseMessage]) -> str:
+    return next((str(message.content) for message in reversed(messages) if isinstance(message, AIMessage)), "")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+def _words(message: BaseMessage) -> int:
+    return len(str(message.content).split())

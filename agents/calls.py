@@ -1,0 +1,268 @@
+"""Calls of tools: checked, run once with the end user's rights, and on record whatever came of them.
+
+The row of a call and the effect of a call are one transaction, and (turn, number) is unique: of two runners, or of one
+that was too slow and the clock that gave it up, only the first to write has happened.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from django.db import IntegrityError, InterfaceError, OperationalError, ProgrammingError, connection, transaction
+from psycopg.errors import InsufficientPrivilege
+
+from agents import rights, schemas, toolbox
+from agents.allowlist import ModuleRefusedError
+from agents.models import CallStatus, ToolCall
+from agents.models import Tool as Row
+from agents.models.agent import Agent
+from agents.refusals import record_refusal
+from agents.text import storable
+from agents.tools import TOOLS, Call, Tool
+
+logger = structlog.get_logger(__name__)
+
+LONGEST = 8_000  # characters of a result a model is shown
+NOT_JSON = "arguments that are not JSON"  # the key under which such arguments are kept
+SHOWN = {
+    CallStatus.STARTED: "It is not known whether this happened: the run was interrupted. It is not tried again.",
+    CallStatus.WAITING: "This needs the approval of staff and waits for it. It has not happened yet. Say so.",
+    CallStatus.APPROVED: "This was approved and will be done. It has not happened yet. Say so.",
+    CallStatus.DENIED: "Staff did not approve this. It has not happened. Say so.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A tool this agent may use now: the code, and what its row says."""
+
+    tool: Tool
+    description: str
+    schema: dict[str, Any]
+    high_impact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a model asked for."""
+
+    name: str
+    arguments: dict[str, Any]
+
+
+def offered(agent: Agent, names: tuple[str, ...]) -> dict[str, Offer]:
+    """What of these names is in the code, switched on in the registry, and meant for this agent."""
+    rows = {row.name: row for row in Row.objects.usable_by(agent).filter(name__in=names)} if names else {}
+    offers = {}
+    for name in names:
+        tool = code_of(rows[name]) if name in rows else None
+        if tool is not None:
+            row = rows[name]
+            schema, high_impact = row.schema or tool.schema, row.high_impact or tool.high_impact
+            offers[name] = Offer(tool, row.description or tool.description, schema, high_impact)
+        else:
+            logger.warning("tool not offered", tool=name, agent=agent.name)
+    return offers
+
+
+def code_of(row: Row) -> Tool | None:
+    """The tool its module declares under the row's name, if it can work here."""
+    try:
+        module = toolbox.code_of(row)
+    except ModuleRefusedError:
+        return None  # refused and on record
+    tool = TOOLS.get(row.name)
+    return tool if tool and tool.module_path == module.__name__ and tool.available() else None
+
+
+def perform(call: Call, asked: Asked, offer: Offer | None, *, first: int = 0, refused: str = "") -> str:
+    """What the model is told of its call. `first` is where this run's numbers begin: a run over changed input repeats
+    no effect of the runs before it. `refused` says why the call may not even be tried."""
+    timeout = offer.tool.timeout if offer else 10.0
+    finished, text = _bounded(lambda: _perform(call, asked, offer, first, refused), timeout)
+    if finished:
+        return text
+    try:
+        return _keep(call, asked, CallStatus.FAILED, f"It took longer than {timeout:.0f} s.", since=-timeout)
+    finally:
+        _close()
+
+
+def shown(row: ToolCall) -> str:
+    """A recorded call as a model is told of it."""
+    return SHOWN.get(CallStatus(row.status)) or row.result
+
+
+# --- one call, in a thread of its own ---
+
+
+def _perform(call: Call, asked: Asked, offer: Offer | None, first: int, refused: str) -> str:
+    if (known := _recorded(call, asked, first)) is not None:
+        return shown(known)
+    if offer is None:
+        refused = refused or f"There is no tool {asked.name[:64]!r} for you."
+    if refused or offer is None:
+        return _refuse(call, asked, refused)
+    if problem := _problem(asked.arguments, offer.schema):
+        return _keep(call, asked, CallStatus.FAILED, problem)
+    if offer.high_impact:
+        return _keep(call, asked, CallStatus.WAITING, "", refusal="needs approval")
+    return _tried(call, asked, offer, first)
+
+
+def _tried(call: Call, asked: Asked, offer: Offer, first: int) -> str:
+    """What goes wrong in a tool is told to the model; what goes wrong with the database ends the turn."""
+    begun = time.monotonic()
+    try:
+        return _outside(call, asked, offer) if offer.tool.outside else _inside(call, asked, offer)
+    except IntegrityError:
+        known = _recorded(call, asked, first)  # it happened, or was given up, while we were at it: ours is rolled back
+        return shown(known) if known else _keep(call, asked, CallStatus.FAILED, "It breaks a rule of the database.")
+    except (OperationalError, InterfaceError):
+        if connection.connection is None or connection.connection.closed:
+            raise  # the database is away: nothing happened, the turn is run again
+        return _keep(call, asked, CallStatus.FAILED, "It took longer than it may.", since=begun)
+    except (rights.NoIsolationError, ProgrammingError) as error:
+        if isinstance(error, ProgrammingError) and not isinstance(error.__cause__, InsufficientPrivilege):
+            return _failed(call, asked, error, begun)
+        return _refuse(call, asked, "The person you act for may not do this.")
+    except Exception as error:
+        return _failed(call, asked, error, begun)
+
+
+def _inside(call: Call, asked: Asked, offer: Offer) -> str:
+    """Effect and record in one transaction."""
+    begun = time.monotonic()
+    with transaction.atomic():
+        text = run(call, asked.arguments, offer.tool)
+        return _write(call, asked, CallStatus.DONE, text, begun).result
+
+
+def _outside(call: Call, asked: Asked, offer: Offer) -> str:
+    """The record first: where we die before its end, nobody can know, and nobody tries again."""
+    begun = time.monotonic()
+    row = _write(call, asked, CallStatus.STARTED, "", begun)
+    with transaction.atomic():
+        text = run(call, asked.arguments, offer.tool)
+        spent = round(1000 * (time.monotonic() - begun))
+        ToolCall.objects.filter(pk=row.pk).update(status=CallStatus.DONE, result=text, milliseconds=spent)
+    return text
+
+
+def run(call: Call, arguments: Mapping[str, Any], tool: Tool) -> str:
+    """The tool itself, as the end user, within the caller's transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(int(1000 * tool.timeout))])
+    with rights.of_user(call.user_id):
+        result = tool.function(call, **arguments)
+    return as_text(result)
+
+
+def as_text(result: Any) -> str:
+    text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
+    text = storable(text)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… (cut)"
+
+
+def _failed(call: Call, asked: Asked, error: Exception, begun: float) -> str:
+    logger.warning("tool failed", tool=asked.name, reason=type(error).__name__, exc_info=error)
+    return _keep(call, asked, CallStatus.FAILED, f"It failed: {type(error).__name__}.", since=begun)
+
+
+def _refuse(call: Call, asked: Asked, reason: str) -> str:
+    return _keep(call, asked, CallStatus.REFUSED, f"Refused: {reason}", refusal=reason)
+
+
+def _problem(arguments: dict[str, Any], schema: dict[str, Any]) -> str:
+    """What is wrong with the arguments, for the model to correct; the schema itself was checked when it was saved."""
+    if NOT_JSON in arguments:
+        return "The arguments are not JSON. Send one JSON object."
+    said = schemas.problems(schema, arguments)[:5]
+    return f"The arguments do not fit: {'; '.join(said)}" if said else ""
+
+
+# --- the record ---
+
+
+def _recorded(call: Call, asked: Asked, first: int) -> ToolCall | None:
+    calls = ToolCall.objects.filter(turn_id=call.turn_id)
+    known = calls.filter(number=call.number).first()
+    if known is None and first > 0:
+        done = [CallStatus.DONE, CallStatus.STARTED, CallStatus.WAITING, CallStatus.APPROVED]
+        known = calls.filter(
+            number__lte=first, tool=_name(asked), arguments=storable(asked.arguments), status__in=done
+        ).first()
+    return known
+
+
+def _keep(  # noqa: PLR0913  keyword-only beyond the call
+    call: Call, asked: Asked, status: CallStatus, text: str, *, since: float | None = None, refusal: str = ""
+) -> str:
+    """Record a call that had no effect; whoever recorded it before us is believed."""
+    try:
+        with transaction.atomic():
+            row = _write(call, asked, status, text, since)
+            if refusal:
+                record_refusal(call, _name(asked), refusal)
+    except IntegrityError:
+        row = ToolCall.objects.get(turn_id=call.turn_id, number=call.number)
+    return shown(row)
+
+
+def _write(call: Call, asked: Asked, status: CallStatus, text: str, since: float | None) -> ToolCall:
+    spent = None if since is None else -since if since < 0 else time.monotonic() - since
+    return ToolCall.objects.create(
+        turn_id=call.turn_id,
+        number=call.number,
+        conversation_id=call.conversation_id,
+        user_id=call.user_id,
+        agent=call.agent,
+        agent_version=call.agent_version,
+        tool=_name(asked),
+        arguments=storable(asked.arguments),
+        status=status,
+        result=text,
+        milliseconds=None if spent is None else round(1000 * spent),
+    )
+
+
+def _name(asked: Asked) -> str:
+    return str(storable(asked.name))[:100]
+
+
+# --- time ---
+
+
+def _bounded(action: Callable[[], str], seconds: float) -> tuple[bool, str]:
+    """Run it in a thread, and wait no longer than that. A thread that comes too late finds its call recorded, and
+    takes back what it did."""
+    result: list[str] = []
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            result.append(action())
+        except BaseException as error:  # handed to the one who waits, if somebody still does
+            raised.append(error)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=copy_context().run, args=(work,), name="tool", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if raised:
+        raise raised[0]
+    return (True, result[0]) if result else (False, "")
+
+
+def _close() -> None:
+    """A thread of the graph's leaves no connection behind."""
+    if threading.current_thread() is not threading.main_thread():
+        connection.close()

@@ -1,0 +1,34 @@
+"""What may go wrong while an agent answers."""
+
+from __future__ import annotations
+
+
+class AgentError(Exception):
+    """The agent could not answer this time."""
+
+    permanent = False
+
+    def __init__(self, *args: object, retry_after: float | None = None) -> None:
+        super().__init__(*args)
+        self.retry_after = retry_after  # seconds the model's server asked us to stay away
+
+    def __str__(self) -> str:
+        return super().__str__() or (self.__doc__ or "")
+
+
+class AgentBrokenError(AgentError):
+    """The agent cannot answer this, however often it is tried."""
+
+    permanent = True
+
+
+class OutOfTimeError(AgentError):
+    """The model took longer than it may."""
+
+
+class NotOursError(AgentError):
+    """Somebody else may run this turn by now."""
+
+
+class OutOfBudgetError(AgentError):
+    """The turn may not cost more than it did."""

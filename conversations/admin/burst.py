@@ -41,7 +41,7 @@ class OpenBurstAdmin(ReadOnlyAdmin):
 
     icon = "hourglass_top"
     list_display = (
-        "talk", "interview_step", "shown_size", "shown_left", "flush_at", "deadline", "extended_by_typing", "created_at"
+        "talk", "interview_step", "shown_size", "shown_left", "flush_at", "deadline", "extended_by_typing"
     )  # fmt: skip
     list_display_links = None
     ordering = ("flush_at", "id")  # the index message_buffers_due

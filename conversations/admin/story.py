@@ -192,7 +192,7 @@ class Story:
             if edits:
                 notes.append(ngettext("Corrected %d time.", "Corrected %d times.", len(edits)) % len(edits))
             if row.get("question_context"):
-                notes.append(_("In answer to: %s") % plain(str(row["question_context"])))
+                notes.append(_("In answer to: %s") % plain(str(row["question_context"])[:500]))
             if first and first.deleted_at:
                 notes.append(_("Deleted since."))
             yield Event(
@@ -221,7 +221,9 @@ class Story:
 
     def _sealing(self) -> Iterator[Event]:
         turn = self.turn
-        notes = [WHY[turn.trigger], _("Waited %s s since the first message.") % self.waited]
+        notes = [WHY[turn.trigger]]
+        if turn.trigger != Trigger.IMMEDIATE:
+            notes.append(_("It was open for %s s.") % self.waited)
         if times := turn.extended_by_typing:
             notes.append(
                 ngettext("%d sign of typing made it wait longer.", "%d signs of typing made it wait longer.", times)

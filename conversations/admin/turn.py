@@ -29,6 +29,7 @@ COLOURS = {
     TurnStatus.WAITING.value: "info",
     TurnStatus.RUNNING.value: "info",
     TurnStatus.DONE.value: "success",
+    TurnStatus.SUPERSEDED.value: "warning",
     TurnStatus.FAILED.value: "danger",
     TurnStatus.WITHDRAWN.value: "warning",
 }

@@ -1,6 +1,8 @@
 """The staff pages of conversations, one file each."""
 
 from conversations.admin.api_key import ApiKeyAdmin
+from conversations.admin.burst import OpenBurstAdmin
 from conversations.admin.conversation import ConversationAdmin
+from conversations.admin.turn import TurnAdmin
 
-__all__ = ["ApiKeyAdmin", "ConversationAdmin"]
+__all__ = ["ApiKeyAdmin", "ConversationAdmin", "OpenBurstAdmin", "TurnAdmin"]

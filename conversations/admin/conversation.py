@@ -16,7 +16,8 @@ from django.utils.translation import gettext_lazy as _
 
 from config.admin import ChoicesDropdownFilter, DateRange, ReadOnlyAdmin, RecentValues, display
 from config.text import plain
-from conversations.admin import transcript
+from conversations.admin import links, transcript
+from conversations.admin.desk import Desk
 from conversations.models import Conversation, Message, Mode
 
 # Exactly the index conversations_staff_list; any other order would sort the table.
@@ -42,8 +43,8 @@ class ByAgent(RecentValues):
 
 
 @admin.register(Conversation)
-class ConversationAdmin(ReadOnlyAdmin):
-    """Read only: what was said is not edited."""
+class ConversationAdmin(Desk, ReadOnlyAdmin):
+    """Read only: what was said is not edited. Staff may speak in the agent's place."""
 
     icon = "forum"
     list_display = ("name", "channel", "user_id", "shown_mode", "shown_count", "last_message_at")
@@ -79,10 +80,17 @@ class ConversationAdmin(ReadOnlyAdmin):
         return queryset.filter(condition), False
 
     def get_urls(self) -> list[URLPattern]:
-        text = self.admin_site.admin_view(self.message_text)
-        name = "conversations_conversation_message"
+        views = {"message/<int:index>": self.message_text, "take-over": self.take_over}
+        views |= {"hand-back": self.hand_back, "reply": self.reply}
         urls: list[URLPattern] = super().get_urls()
-        return [path("<uuid:conversation_id>/message/<int:index>/", text, name=name), *urls]
+        return [
+            path(
+                f"<uuid:conversation_id>/{where}/",
+                self.admin_site.admin_view(view),
+                name=f"conversations_conversation_{where.split('/')[0].replace('-', '_')}",
+            )
+            for where, view in views.items()
+        ] + urls
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -102,9 +110,7 @@ class ConversationAdmin(ReadOnlyAdmin):
         message = Message.objects.filter(conversation_id=conversation_id, message_index=index).first()
         if message is None:
             raise Http404
-        response = HttpResponse(message.content, content_type="text/plain; charset=utf-8")
-        response["Content-Security-Policy"] = "default-src 'none'; sandbox; frame-ancestors 'none'"
-        return response
+        return links.inert_text(message.content)
 
     def _open(self, request: HttpRequest, identity: UUID | None) -> Conversation | None:
         conversation = Conversation.objects.filter(pk=identity).first() if identity else None

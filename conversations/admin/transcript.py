@@ -14,7 +14,9 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 
 from config.text import Piece, pieces, plain
-from conversations.models import Conversation, Message, Role
+from conversations.admin import desk
+from conversations.admin.burst import told
+from conversations.models import Conversation, Message, MessageBuffer, Role
 
 if TYPE_CHECKING:
     from config.admin import ModelAdmin
@@ -109,6 +111,9 @@ def show(model_admin: ModelAdmin, request: HttpRequest, conversation: Conversati
         "here": reverse("admin:conversations_conversation_change", args=[conversation.pk]),
         "last": conversation.message_count - 1,
         "list_url": reverse("admin:conversations_conversation_changelist"),
+        "bursts": told(MessageBuffer.objects.filter(conversation=conversation)).order_by("interview_step"),
+        "may_act": desk.may_act(request),
+        "longest": desk.LONGEST,
     }
     request.current_app = model_admin.admin_site.name
     return TemplateResponse(request, "conversations/transcript.html", context)

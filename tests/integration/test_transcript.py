@@ -149,7 +149,7 @@ def test_a_page_is_an_index_range_and_few_queries_wherever_it_is(staff: Client) 
             page(staff, found, query)
         assert not any("COUNT(" in query["sql"] for query in queries)
         numbers.add(len(queries))
-    assert numbers == {4}  # session, user, conversation, messages
+    assert numbers == {5}  # session, user, conversation, messages, open bursts
 
 
 def test_a_link_leads_to_one_message(staff: Client) -> None:

@@ -11,3 +11,12 @@ document.addEventListener("DOMContentLoaded", () => {
   const last = document.querySelector(".transcript[data-newest] li.bubble:last-of-type");
   if (last) last.scrollIntoView({ block: "end" });
 });
+// A second click on "Send" would say it twice.
+document.addEventListener("submit", (event) => {
+  if (!event.target.matches("[data-once]")) return;
+  event.target.querySelector("button").disabled = true;
+});
+// ... and the page that the browser kept for "back" may send again.
+addEventListener("pageshow", () => {
+  for (const button of document.querySelectorAll("[data-once] button")) button.disabled = false;
+});

@@ -43,7 +43,7 @@ def set_up(_apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
 
 class Migration(migrations.Migration):
     atomic = False  # indexes are built concurrently
-    dependencies = [("agents", "0010_tool_calls")]
+    dependencies = [("agents", "0003_tool_calls")]
     operations = [
         migrations.RunPython(set_up, migrations.RunPython.noop),  # going back leaves the checkpoints where they are
         migrations.RunSQL(THREADS, "DROP VIEW checkpoint_threads"),

@@ -1,0 +1,106 @@
+"""What staff do on the page of a conversation: take over, answer, hand back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from conversations import burst, takeover
+from conversations.admin import links
+from conversations.errors import ConversationClosedError
+from conversations.log import LogError
+from conversations.models import Conversation, Mode
+
+if TYPE_CHECKING:
+    from config.admin import ModelAdmin
+
+    Base = ModelAdmin
+else:
+    Base = object
+
+LONGEST = 32_000  # characters a colleague sends at once
+
+
+class ReplyForm(forms.Form):
+    """Django's field refuses what the database could not store."""
+
+    content = forms.CharField(max_length=LONGEST, strip=False)
+
+
+def may_act(request: HttpRequest) -> bool:
+    """Speaking in the agent's place takes the permission to change conversations."""
+    return request.user.has_perm("conversations.change_conversation")
+
+
+class Desk(Base):
+    """The views behind the buttons; what they do are the verbs of `conversations.takeover`."""
+
+    @method_decorator(require_POST)
+    def take_over(self, request: HttpRequest, conversation_id: UUID) -> HttpResponse:
+        found = self._acted_on(request, conversation_id)
+        if takeover.take_over(found.pk, by=request.user.get_username()):
+            self.log_change(request, found, "taken over")
+            messages.success(request, _("You answer from here on; the agent is silent."))
+        else:
+            _refused(request, found)
+        return redirect(links.conversation_url(found.pk))
+
+    @method_decorator(require_POST)
+    def hand_back(self, request: HttpRequest, conversation_id: UUID) -> HttpResponse:
+        found = self._acted_on(request, conversation_id)
+        if takeover.hand_back(found.pk, by=request.user.get_username()):
+            self.log_change(request, found, "handed back")
+            messages.success(request, _("The agent answers again, from the next message on."))
+        else:
+            _refused(request, found)
+        return redirect(links.conversation_url(found.pk))
+
+    @method_decorator(require_POST)
+    def reply(self, request: HttpRequest, conversation_id: UUID) -> HttpResponse:
+        found = self._acted_on(request, conversation_id)
+        form = ReplyForm(request.POST)
+        if not form.is_valid():
+            messages.error(request, _("Nothing was sent: %s") % _why(form))
+        elif burst.is_blank(text := form.cleaned_data["content"].replace("\r\n", "\n")):
+            messages.error(request, _("Nothing was sent: the message is empty."))
+        else:
+            self._say(request, found, text)
+        return redirect(links.conversation_url(found.pk))
+
+    def _say(self, request: HttpRequest, found: Conversation, text: str) -> None:
+        try:
+            entry = takeover.reply(found.pk, text, by=request.user.get_username())
+        except ConversationClosedError:
+            messages.error(request, _("Nothing was sent: the conversation is closed."))
+        except LogError as error:
+            messages.error(request, _("Nothing was sent: %s") % error)
+        else:
+            self.log_change(request, found, f"replied, message #{entry.message_index}")
+            messages.success(request, _("Sent as message #%d.") % entry.message_index)
+
+    def _acted_on(self, request: HttpRequest, conversation_id: UUID) -> Any:
+        if not may_act(request):
+            raise PermissionDenied
+        found = Conversation.objects.filter(pk=conversation_id).first()
+        if found is None:
+            raise Http404
+        return found
+
+
+def _why(form: forms.Form) -> str:
+    return " ".join(str(error) for errors in form.errors.values() for error in errors)
+
+
+def _refused(request: HttpRequest, found: Conversation) -> None:
+    """Somebody was faster: say how it stands."""
+    found.refresh_from_db(fields=["mode"])
+    messages.warning(request, _("Nothing was changed: %s.") % Mode(found.mode).label)

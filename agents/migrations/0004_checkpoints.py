@@ -10,7 +10,7 @@ SCHEMA = "checkpoints"
 
 # What staff see: one row per thread. Sizes are those of the stored values, so that nothing is unpacked to be measured.
 THREADS = """
-CREATE VIEW checkpoint_threads AS
+CREATE VIEW checkpoint_threads WITH (security_invoker = true) AS
 SELECT thread_id, checkpoints, size + coalesce(blobs, 0) + coalesce(writes, 0) AS size, last_at
 FROM (
     SELECT thread_id, count(*) AS checkpoints, max((checkpoint ->> 'ts')::timestamptz) AS last_at,

@@ -24,12 +24,12 @@ def _raise(error: Exception):
 
 
 urlpatterns = [  # this module is the URL conf of its own tests
-    *real_patterns,
     path("admin-broken", _raise(RuntimeError("secret detail"))),
     path("api/broken", _raise(RuntimeError("secret detail"))),
     path("away", _raise(OperationalError("secret host"))),
     path("api/away", _raise(OperationalError("secret host"))),
     path("refused", _raise(DataError("secret value"))),
+    *real_patterns,
 ]
 
 HERE = override_settings(ROOT_URLCONF=__name__, DEBUG=False)

@@ -7,10 +7,11 @@ import os
 import sys
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import errors
@@ -159,10 +160,20 @@ def test_every_verb_works_on_ones_own(two_users: dict[int, Conversation]) -> Non
         assert log.append(mine, "user", "more", external_id="e").repeated
         assert len(log.append_many(mine, [{"role": "user", "content": "x"}])) == 1
         assert log.count(mine) == 3
-        assert log.clear(mine, by="key") == 3
-        assert log.save_session(mine, [{"role": "user", "content": "new"}])[0].message_index == 3
-        assert sessions.close(mine, by="key")
+        assert log.save_session(mine, [*_said(mine), {"role": "user", "content": "new"}])[0].message_index == 3
     assert log.count(two_users[2].pk) == 1
+
+
+def _said(conversation_id: UUID) -> list[dict[str, str]]:
+    return [{"role": entry.role, "content": entry.content} for entry in log.history(conversation_id)]
+
+
+@pytest.mark.parametrize("verb", [log.clear, sessions.close])
+def test_what_reaches_beyond_ones_rows_is_for_the_service_alone(two_users: dict[int, Conversation], verb: Any) -> None:
+    """Clearing and closing end bursts and turns, too: callers prove the session is theirs, then the service does it."""
+    with pytest.raises(DatabaseError, match="permission denied"), acting_as(1):
+        verb(two_users[1].pk, by="key")
+    assert log.count(two_users[1].pk) == 1
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -179,7 +190,7 @@ def test_no_deed_of_one_user_touches_or_shows_another(
     mine = conversations[target] == user
     others = Message.objects.filter(conversation__in=[pk for pk, owner in conversations.items() if owner != user])
     before = list(others.order_by("id").values())
-    deed = deeds.draw(st.sampled_from(["append", "batch", "clear", "close", "save"]))
+    deed = deeds.draw(st.sampled_from(["append", "batch", "find", "save"]))
     with acting_as(user):
         assert {row.user_id for row in Conversation.objects.all()} <= {user}
         assert {message.content for message in Message.objects.all()} <= {str(user)}
@@ -191,12 +202,10 @@ def test_no_deed_of_one_user_touches_or_shows_another(
                         log.append(target, "user", str(user))
                     case "batch":
                         log.append_many(target, [{"role": "user", "content": str(user)}])
-                    case "clear":
-                        log.clear(target, by="x")
+                    case "find":
+                        sessions.get(target)
                     case "save":
                         log.save_session(target, [{"role": "user", "content": str(user)}])
-                    case "close" if not sessions.close(target, by="x"):
-                        raise log.ConversationNotFoundError
             assert mine
         except log.ConversationNotFoundError:
             assert not mine

@@ -8,9 +8,15 @@ from uuid import UUID
 from agents import approvals
 from agents.models import CallStatus, ToolCall
 from config.columns import clock
-from config.queue import defer, every, finder, task
+from config.queue import before_work, defer, every, finder, task
 
 LATE = timedelta(seconds=30)  # after which an approved call counts as forgotten
+
+
+@before_work
+def load_runtime() -> None:
+    """The graph takes seconds to import: the worker pays once, before it forks, and no turn waits for it."""
+    from agents import graph  # noqa: F401
 
 
 @task(approvals.CARRY_OUT, timeout=120)

@@ -14,7 +14,7 @@ nothing, because the finders of `sweep` look for overdue rows.
 from config.queue.broker import Broker
 from config.queue.deferring import defer
 from config.queue.errors import ArgumentsError, QueueError, UnknownTaskError, UnreadableError
-from config.queue.registry import every, task
+from config.queue.registry import before_work, every, task
 from config.queue.running import run, run_due
 from config.queue.sweeping import finder, sweep
 
@@ -24,6 +24,7 @@ __all__ = [
     "QueueError",
     "UnknownTaskError",
     "UnreadableError",
+    "before_work",
     "defer",
     "every",
     "finder",

@@ -37,6 +37,7 @@ class Period:
 
 TASKS: dict[str, Task] = {}
 PERIODS: dict[str, Period] = {}
+WARMERS: list[Callable[..., Any]] = []
 
 
 def task(name: str, *, timeout: int = 60, attempts: int = 5) -> Callable[[Function], Function]:
@@ -69,6 +70,12 @@ def every(seconds: int, *, offset: int = 0) -> Callable[[Function], Function]:
         raise ValueError(f"{_place(function)} is no task yet: put @every above @task.")
 
     return register
+
+
+def before_work(function: Function) -> Function:
+    """Register what a worker does once before it forks: import what its processes then share, and not connect."""
+    WARMERS.append(function)
+    return function
 
 
 def known(name: str) -> Task:

@@ -16,7 +16,7 @@ from config.queue import processes, rows
 from config.queue.cluster import Cluster
 from config.queue.deadline import OverrunError, deadline
 from config.queue.deferring import defer
-from config.queue.registry import PERIODS
+from config.queue.registry import PERIODS, WARMERS
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +51,8 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _stop)
         try:
+            for prepare in WARMERS:
+                prepare()
             self._register()
             while True:
                 self._look_after_clusters()

@@ -22,10 +22,10 @@ from agents import audit
 from config.crash import crash_point
 from config.queue import defer
 from conversations import burst, fates, log, tally, unanswered
-from conversations.burst import Window
 from conversations.errors import BlankMessageError, ConversationClosedError, UnknownActivityError
 from conversations.events import Activity, BufferFlush, MessageBuffered, TypingActivity
 from conversations.joining import Joined, join
+from conversations.listening import window_of
 from conversations.log import ConversationNotFoundError, Entry
 from conversations.models import Fate, MessageBuffer, Mode, Trigger
 
@@ -91,7 +91,7 @@ def typing(conversation_id: UUID, activity: str) -> datetime | None:
         return None
     if not _is_activity(activity):
         raise UnknownActivityError
-    window = Window.configured()
+    window = window_of(conversation_id)
     values: dict[str, Any] = {"conversation": conversation_id, "typing": window.typing, "finest": FINEST_EXTENSION}
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(EXTEND, values)
@@ -235,7 +235,7 @@ def set_timer(conversation_id: UUID, interview_step: int, at: datetime) -> None:
 def _buffer(entry: Entry, question_context: str | None, interview_step: int | None) -> Received:
     """Put the message into its burst; a burst that would become too large is sealed first."""
     crash_point("in_receive")
-    window = Window.configured()
+    window = window_of(entry.conversation_id)
     values = {
         **_values(entry, question_context, interview_step),
         "quiet": window.quiet_after(entry.content, entry.metadata),

@@ -12,6 +12,8 @@ from typing import Any
 
 from django.conf import settings
 
+from agents.config import Debounce
+
 COMMAND = re.compile(r"/([A-Za-z][A-Za-z0-9_]{0,31})(@\w{1,64})?(?=\s|$)")
 SPLIT_AT = 4090  # UTF-16 units: clients split what is longer than 4,096 into parts, not always exactly there
 INVISIBLE = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})  # controls, formats (zero-width), separators
@@ -58,16 +60,22 @@ class Window:
     max_bytes: int
 
     @classmethod
-    def configured(cls) -> Window:
+    def configured(cls, agent: Debounce | None = None) -> Window:
+        """As the settings say; what the agent's config says goes before."""
+        own = agent or Debounce()
         return cls(
-            debounce=timedelta(seconds=settings.INTERVIEW_BUFFER_DEBOUNCE_TIMEOUT),
-            typing=timedelta(seconds=settings.INTERVIEW_TYPING_DEBOUNCE_TIMEOUT),
-            max_wait=timedelta(seconds=settings.INTERVIEW_BUFFER_MAX_WAIT),
+            debounce=_seconds(own.debounce, settings.INTERVIEW_BUFFER_DEBOUNCE_TIMEOUT),
+            typing=_seconds(own.typing, settings.INTERVIEW_TYPING_DEBOUNCE_TIMEOUT),
+            max_wait=_seconds(own.max_wait, settings.INTERVIEW_BUFFER_MAX_WAIT),
             join=timedelta(seconds=settings.INTERVIEW_BUFFER_JOIN_TIMEOUT),
-            max_size=settings.INTERVIEW_BUFFER_MAX_SIZE,
+            max_size=own.max_size or settings.INTERVIEW_BUFFER_MAX_SIZE,
             max_bytes=settings.INTERVIEW_BUFFER_MAX_BYTES,
         )
 
     def quiet_after(self, text: str, metadata: Mapping[str, Any]) -> timedelta:
         """How long to be quiet after this message before answering."""
         return max(self.debounce, self.join) if continues(text, metadata) else self.debounce
+
+
+def _seconds(own: float | None, common: float) -> timedelta:
+    return timedelta(seconds=common if own is None else own)

@@ -12,8 +12,8 @@ from django.db import connection, transaction
 from agents import audit
 from config.columns import clock
 from conversations import buffering, burst, fates, log
-from conversations.burst import Window
 from conversations.errors import BlankMessageError, NotInBurstError
+from conversations.listening import window_of
 from conversations.log import Entry
 from conversations.models import Fate, Message, MessageBuffer, Trigger
 
@@ -98,7 +98,7 @@ def _close_empty(buffer: MessageBuffer) -> None:
 
 
 def _wait_on(buffer: MessageBuffer) -> None:
-    values: list[Any] = [Window.configured().debounce, buffer.pk]
+    values: list[Any] = [window_of(buffer.conversation_id).debounce, buffer.pk]
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE message_buffers SET flush_at = least(greatest(flush_at, clock_timestamp() + %s), deadline),"

@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from config.statements import ask
-from conversations.burst import Window
+from conversations.listening import window_of
 from conversations.log import REFUSALS, Entry, encode, in_our_words
 
 JOIN = (
@@ -44,7 +44,7 @@ def join(  # noqa: PLR0913  one per argument of the statement
     interview_step: int | None,
 ) -> Joined | None:
     """Store the message as the next of an open burst that has room. None, and nothing stored, in every other case."""
-    window = Window.configured()
+    window = window_of(conversation_id)
     values = (
         conversation_id, content, encode(metadata) if metadata else "{}", external_id, question_context, interview_step,
         window.quiet_after(content, metadata or {}), window.max_size, window.max_bytes,

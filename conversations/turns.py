@@ -24,8 +24,8 @@ from config.columns import clock
 from config.crash import crash_point
 from conversations import fates, log, outbox
 from conversations.buffering import lock, wake_turns
-from conversations.burst import Window
 from conversations.errors import NothingToRetryError
+from conversations.listening import window_of
 from conversations.models import Fate, Turn, TurnStatus
 
 logger = structlog.get_logger(__name__)
@@ -192,7 +192,7 @@ def _give_way(claimed: Claimed, outcome: Outcome) -> bool:
     """Did the person write on meanwhile? Then keep the answer as a draft: one later turn answers everything."""
     if claimed.redrafts >= MOST_REDRAFTS:
         return False
-    window = Window.configured()
+    window = window_of(claimed.conversation_id)
     with connection.cursor() as cursor:
         cursor.execute(
             GIVE_WAY,

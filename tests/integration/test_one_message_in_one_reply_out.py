@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from agents import registry
+from agents.config import parse
 from conversations import buffering, corrections, log, takeover, turns
 from conversations.buffering import receive, typing
 from conversations.errors import BlankMessageError, ConversationClosedError
@@ -347,3 +349,19 @@ def test_a_permanent_error_is_not_tried_again() -> None:
         quiet(400)
     assert len(asked.asked) == 1
     assert Turn.objects.get().status == TurnStatus.FAILED
+
+
+def test_an_agent_may_listen_longer_than_the_others() -> None:
+    config = parse({"kind": "chat", "system_prompt": "Be patient.", "debounce": {"debounce": 20.0, "max_size": 3}})
+    patient = registry.create("patient", "assistant.toml", by="test", config=config)
+    chat, other = conversation(agent_id=patient.pk), conversation()
+    with agent() as asked:
+        say(chat, "slowly")
+        say(other, "quickly")
+        quiet(10)
+        assert asked.bursts == [["quickly"]]
+        quiet(11)
+        assert asked.bursts == [["quickly"], ["slowly"]]
+        say(chat, "1", "2", "3")
+        quiet(0)
+        assert asked.bursts[-1] == ["1", "2", "3"], "its own limit, too"

@@ -7,8 +7,9 @@ one begins again at the first.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from uuid import UUID
 
 import structlog
@@ -20,8 +21,9 @@ from agents.outcomes import Outcome
 from agents.runtime import AgentError, Request, Said
 from config.crash import crash_point
 from config.queue.running import patiently
-from conversations import log, turns
+from conversations import drafts, log, turns
 from conversations.buffering import wake_turns
+from conversations.drafts import Drafting
 from conversations.models import Conversation
 from conversations.turns import Busy, Claimed, Idle, LeaseLost, Settled
 
@@ -47,9 +49,11 @@ def _run(claimed: Claimed) -> Settled | LeaseLost:
     crash_point("after_claim")
     if claimed.attempts > settings.INTERVIEW_TURN_ATTEMPTS:  # nobody lived to count the attempts before
         return _given_up(claimed, POISON, permanent=True)
+    request: Request | None = None
+    drafting = Drafting(claimed.id, claimed.conversation_id)
     try:
-        with kept_alive(claimed) as ours:
-            request = read(claimed, ours)
+        with kept_alive(claimed, drafting) as ours:
+            request = read(claimed, ours, drafting)
             outcome = ask(request)
         crash_point("before_commit")
         # An outage costs no second call of the model; where only the answer to COMMIT was lost, the turn is over.
@@ -63,7 +67,7 @@ def _run(claimed: Claimed) -> Settled | LeaseLost:
     return result
 
 
-def read(claimed: Claimed, ours: threading.Event) -> Request:
+def read(claimed: Claimed, ours: threading.Event, drafting: Drafting) -> Request:
     """Everything the agent may know: who it is, what was said before, and the burst with its corrections."""
     conversation = Conversation.objects.get(pk=claimed.conversation_id)
     burst_ids = {message["message_id"] for message in claimed.input}
@@ -82,6 +86,7 @@ def read(claimed: Claimed, ours: threading.Event) -> Request:
         still_ours=ours.is_set,
         pinned=conversation.agent_version,
         first_run=claimed.generation == 1,
+        draft=drafting.hear,
     )
 
 
@@ -93,30 +98,37 @@ def ask(request: Request) -> Outcome:
 
 
 @contextmanager
-def kept_alive(claimed: Claimed) -> Iterator[threading.Event]:
-    """Renew the lease while the agent thinks; the event is cleared when the turn is no longer ours."""
+def kept_alive(claimed: Claimed, drafting: Drafting) -> Iterator[threading.Event]:
+    """Renew the lease and tell the draft while the agent thinks; the event is cleared when the turn is lost."""
     ours, over = threading.Event(), threading.Event()
     ours.set()
-
-    def beat() -> None:
-        try:
-            while not over.wait(settings.INTERVIEW_TURN_LEASE / 3):
-                try:
-                    if not turns.renew(claimed):
-                        ours.clear()
-                        return
-                except DatabaseError:
-                    connection.close()  # it may be back for the next beat; settling is fenced either way
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=beat, name="turn-lease", daemon=True)
+    thread = threading.Thread(target=_beat, args=(claimed, drafting, ours, over), name="turn-lease", daemon=True)
     thread.start()
     try:
         yield ours
     finally:
         over.set()
         thread.join()
+
+
+def _beat(claimed: Claimed, drafting: Drafting, ours: threading.Event, over: threading.Event) -> None:
+    """In a thread with a connection of its own, which is opened only for a turn that takes a while."""
+    renewed = time.monotonic()
+    try:
+        while not over.wait(drafts.TELL_EVERY):
+            try:
+                drafting.tell()
+                if time.monotonic() - renewed >= settings.INTERVIEW_TURN_LEASE / 3:
+                    renewed = time.monotonic()
+                    if not turns.renew(claimed):
+                        ours.clear()
+                        return
+            except DatabaseError:
+                connection.close()  # it may be back for the next beat; settling is fenced either way
+        with suppress(DatabaseError):
+            drafting.forget()
+    finally:
+        connection.close()
 
 
 def _failed(claimed: Claimed, error: Exception, request: Request | None) -> Settled | LeaseLost:

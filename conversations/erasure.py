@@ -11,7 +11,7 @@ from django.db import connection, transaction
 
 from agents import audit
 from agents.forgetting import forget_turns
-from conversations import buffering
+from conversations import buffering, drafts
 from conversations.models import Conversation
 
 logger = structlog.get_logger(__name__)
@@ -19,6 +19,7 @@ logger = structlog.get_logger(__name__)
 # Others who keep something of a conversation forget it here, in the same transaction; each says how many rows went.
 FORGET: dict[str, Callable[[UUID, Sequence[UUID]], int]] = {
     "calls_and_checkpoints": lambda _conversation_id, turn_ids: forget_turns(turn_ids),
+    "drafts": lambda conversation_id, _turn_ids: drafts.forget(conversation_id),
 }
 
 SUMMARY = """

@@ -31,13 +31,16 @@ LATEST_TURNS = 5
 
 LOOK = """
 SELECT conversations.id, message_count, deleted_count, mode, interview_step,
-    (SELECT jsonb_agg(burst) FROM (
+    (SELECT coalesce(jsonb_agg(burst), '[]') FROM (
         SELECT interview_step, jsonb_array_length(messages) AS messages, created_at AS opened_at, flush_at,
             extended_by_typing FROM message_buffers
         WHERE message_buffers.conversation_id = conversations.id ORDER BY interview_step) AS burst),
-    (SELECT jsonb_agg(turn) FROM (
+    (SELECT coalesce(jsonb_agg(turn), '[]') FROM (
         SELECT id, status, trigger, interview_step, attempts, reply_id FROM turns
-        WHERE turns.conversation_id = conversations.id ORDER BY id DESC LIMIT %s) AS turn)
+        WHERE turns.conversation_id = conversations.id ORDER BY id DESC LIMIT %s) AS turn),
+    (SELECT to_jsonb(draft) FROM (
+        SELECT turn_id, text FROM turn_drafts JOIN turns ON turns.id = turn_id AND status = 'running'
+        WHERE turn_drafts.conversation_id = conversations.id) AS draft)
 FROM conversations WHERE conversations.id = ANY(%s)
 """
 
@@ -52,6 +55,7 @@ class State:
     interview_step: int
     bursts: list[dict[str, Any]]
     turns: list[dict[str, Any]]  # the latest, newest first
+    draft: dict[str, Any] | None = None  # the answer as far as it has come
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +130,8 @@ def look(conversation_ids: Iterable[UUID]) -> dict[UUID, State]:
         with connection.cursor() as cursor:
             cursor.execute(LOOK, [LATEST_TURNS, list(conversation_ids)])
             return {
-                id_: State(count, deleted, mode, step, json.loads(bursts or "[]"), json.loads(turns or "[]"))
-                for id_, count, deleted, mode, step, bursts, turns in cursor.fetchall()
+                id_: State(count, deleted, mode, step, *(json.loads(part or "null") for part in parts))
+                for id_, count, deleted, mode, step, *parts in cursor.fetchall()
             }
     finally:
         connection.close()
@@ -173,7 +177,10 @@ def changes(before: State | None, now: State, index: int) -> list[Happened]:
         happened.append(Happened("burst", {"bursts": now.bursts}, index))
     known = {turn["id"]: turn for turn in before.turns} if before else {}
     fresh = [turn for turn in reversed(now.turns) if known.get(turn["id"]) != turn]
-    return happened + [Happened("turn", turn, index) for turn in fresh]
+    happened += [Happened("turn", turn, index) for turn in fresh]
+    if now.draft and now.draft != (before and before.draft):
+        happened.append(Happened("draft", now.draft, index))
+    return happened
 
 
 def message(entry: log.Entry) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
+from django.db import connection
+
 from config.crash import crash_point
 from config.queue import finder, task
 from conversations import answering, buffering
@@ -39,6 +41,17 @@ def wake_overdue_bursts() -> int:
     for conversation_id, step, flush_at in rows:
         buffering.set_timer(conversation_id, step, flush_at)
     return len(rows)
+
+
+@finder("drafts.forgotten")
+def forget_drafts() -> int:
+    """What was watched of turns that no longer run: their process died before it could tidy up."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM turn_drafts"
+            " WHERE NOT EXISTS (SELECT FROM turns WHERE turns.id = turn_id AND status = 'running')"
+        )
+        return int(cursor.rowcount)
 
 
 @finder("turns.overdue")

@@ -53,7 +53,7 @@ def list_turns(request: HttpRequest, session_id: Id, latest: Query[Latest]) -> T
     },
 )
 def follow_session(request: HttpRequest, session_id: Id, since: Query[Since]) -> HttpResponseBase:
-    """`message`, `deleted`, `session`, `burst`, `typing` and `turn` events, as they happen.
+    """`message`, `deleted`, `session`, `burst`, `typing`, `turn` and `draft` events, as they happen.
 
     Each carries the index of the last message as its id: a client that comes back with `Last-Event-ID` gets every
     message it missed. State (mode, open burst, latest turns) is sent whole at the start. A comment fills silences.

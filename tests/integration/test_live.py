@@ -13,6 +13,8 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection
 
+from agents.outcomes import Replied
+from agents.request import Request
 from conversations import live, log, takeover
 from conversations.buffering import receive, typing
 from conversations.live import Happened, follow
@@ -100,6 +102,36 @@ def test_a_listener_that_comes_back_misses_nothing_and_hears_nothing_twice() -> 
         assert heard == list(range(500))
 
     run(scenario)
+
+
+def test_an_answer_can_be_watched_as_it_grows() -> None:
+    chat = conversation()
+    grown = threading.Event()
+
+    def slowly(request: Request) -> Replied:
+        assert request.draft
+        for text in ("I", "I see", "I see that"):
+            request.draft(text)
+        assert grown.wait(PATIENCE), "somebody watches"
+        return Replied("I see that you moved.")
+
+    async def scenario() -> None:
+        async with aclosing(follow(chat, after_index=-1)) as stream:
+            await until(stream, "burst")
+            await elsewhere(receive, chat, "I moved")
+            with agent(answers=slowly):
+                answering = asyncio.ensure_future(elsewhere(quiet))
+                draft, _ = await until(stream, "draft")
+                assert draft.data["text"] == "I see that"
+                grown.set()
+                await answering
+            reply, _ = await until(stream, "message")
+            assert reply.data["content"] == "I see that you moved."
+
+    run(scenario)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM turn_drafts")
+        assert cursor.fetchone() == (0,)
 
 
 def test_many_listeners_need_no_thread_each_and_one_look_serves_them() -> None:

@@ -51,12 +51,12 @@ def save(  # noqa: PLR0913  keyword-only, one per column
 
 
 def ship(*, by: str) -> list[Tool]:
-    """Register the tools that come with the code and can work here; a row that is there stays as staff left it."""
+    """Register the tools that come with the code, may be used and can work here; a row stays as staff left it."""
     known = set(Tool.objects.values_list("name", flat=True))
     return [
         save(tool.name, module_path=tool.module_path, by=by, description=tool.description, schema=tool.schema)
         for tool in shipped().values()
-        if tool.name not in known
+        if tool.name not in known and tool.module_path in allowlist.modules()
     ]
 
 

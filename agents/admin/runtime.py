@@ -24,6 +24,7 @@ COLOURS = {"done": "success", "waiting": "warning", "refused": "danger", "failed
 class ReadOnly(ModelAdmin):
     """Rows that only code writes."""
 
+    in_palette = False
     list_per_page = 50
 
     def has_add_permission(self, *_args: Any) -> bool:

@@ -39,6 +39,7 @@ def told(bursts: QuerySet[MessageBuffer]) -> QuerySet[MessageBuffer]:
 class OpenBurstAdmin(ReadOnlyAdmin):
     """Soonest first. The page of a burst is its conversation, which shows it."""
 
+    in_palette = False
     icon = "hourglass_top"
     list_display = (
         "talk", "interview_step", "shown_size", "shown_left", "flush_at", "deadline", "extended_by_typing"

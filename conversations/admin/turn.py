@@ -39,6 +39,7 @@ COLOURS = {
 class TurnAdmin(ReadOnlyAdmin):
     """Read only, but for trying a failed one again."""
 
+    in_palette = False
     icon = "swap_horiz"
     list_display = (
         "created_at", "shown_status", "trigger", "talk", "shown_size", "shown_waited", "shown_late", "attempts",

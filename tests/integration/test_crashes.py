@@ -78,7 +78,7 @@ def test_kill_9_at_each_line_leaves_nothing_lost_and_nothing_twice(scenario: str
         expected = ["a", "b", "c"] if scenario == "answer" else ["a", "b"]
         assert list(said.values_list("content", flat=True)) == expected, death
         if scenario == "receive":
-            assert " | ".join(replies(chat)).count("2 messages") == 1, death
+            assert len(replies(chat)) == 1, death
         else:
             assert " | ".join(replies(chat)) == "a | b | c", death
 

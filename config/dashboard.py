@@ -17,6 +17,8 @@ CHECKS: dict[str, str | Promise] = {  # checks without a title here show their o
     "database": _("Database"),
     "extension": _("Vector search"),
     "migrations": _("Schema is up to date"),
+    "worker": _("Worker"),
+    "queue": _("Queue"),
 }
 
 

@@ -58,7 +58,7 @@ class ConversationAdmin(Desk, ReadOnlyAdmin):
     actions = None
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
-        return super().get_queryset(request).defer("metadata")  # type: ignore[no-any-return]
+        return super().get_queryset(request).select_related("agent").defer("metadata")  # type: ignore[no-any-return]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Conversation], search_term: str

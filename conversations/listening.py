@@ -8,11 +8,13 @@ from uuid import UUID
 from agents import registry
 from agents.config import Debounce
 from agents.registry import RegistryError
+from config.statements import ask
 from conversations.burst import Window
-from conversations.models import Conversation
 
 HOLDS = 10.0  # seconds a process trusts what it looked up: a published change reaches open conversations by then
 MOST = 10_000  # conversations remembered
+
+AGENT = "SELECT agent_id, agent_version FROM conversations WHERE id = %s"
 
 _looked_up: dict[UUID, tuple[float, Debounce | None]] = {}
 
@@ -30,10 +32,10 @@ def window_of(conversation_id: UUID) -> Window:
 
 
 def _overrides(conversation_id: UUID) -> Debounce | None:
-    found = Conversation.objects.filter(pk=conversation_id).values_list("agent_id", "agent_version").first()
-    if found is None or found[0] is None:
+    found = ask(AGENT, (conversation_id,))
+    if not found or found[0][0] is None:
         return None
     try:
-        return registry.version_for(*found).config.debounce
+        return registry.version_for(*found[0]).config.debounce
     except RegistryError:
         return None  # the turn will say what is wrong; listening needs no agent

@@ -83,13 +83,18 @@ READINESS: list[Check] = [database, extension, migrations]
 
 
 def run(checks: list[Check]) -> list[Result]:
-    """Run the checks in order; the first that cannot reach the database speaks for those behind it."""
+    """Run the checks in order; once the database does not answer, those behind it would only wait for it again."""
     results: list[Result] = []
+    away = False
     for check in checks:
+        if away:
+            results.append(Result(check.__name__, False, "not asked: the database is away", "See the database line."))
+            continue
         try:
             results.append(check())
         except DatabaseError as error:
             results.append(Result(check.__name__, False, str(error).strip().splitlines()[0], "See the database line."))
+        away = check is database and not results[-1].ok
     return results
 
 

@@ -43,6 +43,22 @@ def test_not_ready_without_the_database_yet_alive(
     assert "nonexistent" not in response.content.decode(), "a stranger learns no address"
 
 
+def test_a_database_that_is_away_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def database() -> health.Result:
+        asked.append("database")
+        return health.Result("database", False, "no answer")
+
+    def behind() -> health.Result:
+        asked.append("behind")
+        return health.Result("behind", True, "fine")
+
+    monkeypatch.setattr(health, "database", database)
+    assert [result.ok for result in health.run([database, behind, behind])] == [False, False, False]
+    assert asked == ["database"]
+
+
 @pytest.mark.django_db
 def test_a_missing_migration_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_migrated_at", None)

@@ -47,9 +47,11 @@ messages: .venv/dev  ## bring the Russian catalogue up to date and compile it
 
 lock: .venv/uv  ## compile the locks from requirements*.in
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q \
-		requirements.in -o requirements.txt
+		--override requirements-overrides.txt requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q \
-		requirements-dev.in -c requirements.txt -o requirements-dev.txt
+		requirements-mtproto.in -c requirements.txt -o requirements-mtproto.txt
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q \
+		--override requirements-overrides.txt requirements-dev.in -c requirements.txt -o requirements-dev.txt
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q \
 		requirements-bench.in -o requirements-bench.txt
 

@@ -8,3 +8,6 @@ class EntitiesConfig(AppConfig):
     name = "entities"
     verbose_name = _("Entities")
     about = _("Tables of your own that grow with your agents.")
+
+    def ready(self) -> None:
+        from entities import checks  # noqa: F401  registers the system checks

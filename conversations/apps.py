@@ -14,8 +14,15 @@ class ConversationsConfig(AppConfig):
     about = _("What people and agents said to each other, for ever and in order.")
 
     def ready(self) -> None:
+        from config.navigation import PAGES, Page
         from conversations import approvals, metrics, recalling  # noqa: F401  declare numbers, sources, listeners
 
+        PAGES.append(
+            Page(
+                "conversations", _("Playground"), "admin:conversations_conversation_playground", "experiment",
+                lambda request: request.user.has_perm("conversations.change_conversation"),
+            )
+        )  # fmt: skip
         post_migrate.connect(heal_isolation, sender=self)
 
 

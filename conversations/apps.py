@@ -17,12 +17,16 @@ class ConversationsConfig(AppConfig):
         from config.navigation import PAGES, Page
         from conversations import approvals, metrics, recalling  # noqa: F401  declare numbers, sources, listeners
 
-        PAGES.append(
+        PAGES.extend([
             Page(
                 "conversations", _("Playground"), "admin:conversations_conversation_playground", "experiment",
                 lambda request: request.user.has_perm("conversations.change_conversation"),
-            )
-        )  # fmt: skip
+            ),
+            Page(
+                "conversations", _("Debounce tuner"), "admin:conversations_conversation_tuner", "tune",
+                lambda request: request.user.has_perm("conversations.view_conversation"),
+            ),
+        ])  # fmt: skip
         post_migrate.connect(heal_isolation, sender=self)
 
 

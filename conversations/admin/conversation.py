@@ -20,6 +20,7 @@ from conversations.admin import links, transcript
 from conversations.admin.desk import Desk
 from conversations.admin.following import Following
 from conversations.admin.playground import Playground
+from conversations.admin.tuner import Tuner
 from conversations.models import Conversation, Message, Mode
 
 # Exactly the index conversations_staff_list; any other order would sort the table.
@@ -45,7 +46,7 @@ class ByAgent(RecentValues):
 
 
 @admin.register(Conversation)
-class ConversationAdmin(Desk, Playground, Following, ReadOnlyAdmin):
+class ConversationAdmin(Desk, Playground, Following, Tuner, ReadOnlyAdmin):
     """Read only: what was said is not edited. Staff may speak in the agent's place."""
 
     icon = "forum"
@@ -86,19 +87,20 @@ class ConversationAdmin(Desk, Playground, Following, ReadOnlyAdmin):
         views |= {"hand-back": self.hand_back, "reply": self.reply}
         views |= {"say": self.say, "typing": self.typing, "events": self.events}
         urls: list[URLPattern] = super().get_urls()
-        page = self.admin_site.admin_view(self.playground)
-        return (
-            [path("playground/", page, name="conversations_conversation_playground")]
-            + [
-                path(
-                    f"<uuid:conversation_id>/{where}/",
-                    self.admin_site.admin_view(view),
-                    name=f"conversations_conversation_{where.split('/')[0].replace('-', '_')}",
-                )
-                for where, view in views.items()
-            ]
-            + urls
-        )
+        pages = {"playground": self.playground, "tuner": self.tuner}
+        of_all = [
+            path(f"{name}/", self.admin_site.admin_view(view), name=f"conversations_conversation_{name}")
+            for name, view in pages.items()
+        ]
+        of_one = [
+            path(
+                f"<uuid:conversation_id>/{where}/",
+                self.admin_site.admin_view(view),
+                name=f"conversations_conversation_{where.split('/')[0].replace('-', '_')}",
+            )
+            for where, view in views.items()
+        ]
+        return of_all + of_one + urls
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

@@ -11,6 +11,8 @@ class EntitiesConfig(AppConfig):
     about = _("Tables of your own that grow with your agents.")
 
     def ready(self) -> None:
-        from entities import checks, guarding  # noqa: F401  registers the system checks
+        from entities import checks, erasure, guarding, notes  # noqa: F401  registers the system checks
 
+        erasure.register()
+        notes.register()
         post_migrate.connect(guarding.bind, sender=self, dispatch_uid="entities.guarding")

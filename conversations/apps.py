@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from config import places
 
-PAGES = {"conversation": "conversation_change", "message": "conversation_said", "turn": "turn_change"}
+PLACES = {"conversation": "conversation_change", "message": "conversation_said", "turn": "turn_change"}
 
 
 class ConversationsConfig(AppConfig):
@@ -18,10 +18,17 @@ class ConversationsConfig(AppConfig):
     about = _("What people and agents said to each other, for ever and in order.")
 
     def ready(self) -> None:
+        from config.navigation import PAGES, Page
         from conversations import approvals, metrics, recalling  # noqa: F401  declare numbers, sources, listeners
 
-        for kind, page in PAGES.items():
+        for kind, page in PLACES.items():
             places.register(kind, f"admin:conversations_{page}")
+        PAGES.append(
+            Page(
+                "conversations", _("Playground"), "admin:conversations_conversation_playground", "experiment",
+                lambda request: request.user.has_perm("conversations.change_conversation"),
+            )
+        )  # fmt: skip
         post_migrate.connect(heal_isolation, sender=self)
 
 

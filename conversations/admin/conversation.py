@@ -19,6 +19,8 @@ from config.admin import ChoicesDropdownFilter, DateRange, ReadOnlyAdmin, Recent
 from config.text import plain
 from conversations.admin import links, transcript
 from conversations.admin.desk import Desk
+from conversations.admin.following import Following
+from conversations.admin.playground import Playground
 from conversations.models import Conversation, Message, Mode
 
 # Exactly the index conversations_staff_list; any other order would sort the table.
@@ -44,7 +46,7 @@ class ByAgent(RecentValues):
 
 
 @admin.register(Conversation)
-class ConversationAdmin(Desk, ReadOnlyAdmin):
+class ConversationAdmin(Desk, Playground, Following, ReadOnlyAdmin):
     """Read only: what was said is not edited. Staff may speak in the agent's place."""
 
     icon = "forum"
@@ -83,17 +85,24 @@ class ConversationAdmin(Desk, ReadOnlyAdmin):
     def get_urls(self) -> list[URLPattern]:
         views = {"message/<int:index>": self.message_text, "take-over": self.take_over}
         views |= {"hand-back": self.hand_back, "reply": self.reply}
+        views |= {"say": self.say, "typing": self.typing, "events": self.events}
         urls: list[URLPattern] = super().get_urls()
-        said = self.admin_site.admin_view(self.said)
-        urls.insert(0, path("said/<uuid:message_id>/", said, name="conversations_conversation_said"))
-        return [
-            path(
-                f"<uuid:conversation_id>/{where}/",
-                self.admin_site.admin_view(view),
-                name=f"conversations_conversation_{where.split('/')[0].replace('-', '_')}",
-            )
-            for where, view in views.items()
-        ] + urls
+        page, said = (self.admin_site.admin_view(view) for view in (self.playground, self.said))
+        return (
+            [
+                path("playground/", page, name="conversations_conversation_playground"),
+                path("said/<uuid:message_id>/", said, name="conversations_conversation_said"),
+            ]
+            + [
+                path(
+                    f"<uuid:conversation_id>/{where}/",
+                    self.admin_site.admin_view(view),
+                    name=f"conversations_conversation_{where.split('/')[0].replace('-', '_')}",
+                )
+                for where, view in views.items()
+            ]
+            + urls
+        )
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

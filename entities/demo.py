@@ -33,7 +33,8 @@ def load() -> str:
     if None in tables:
         return "a table is missing, see `manage.py check`"
     projects, characters, ideas, notes = (table for table in tables if table is not None)
-    if projects._default_manager.filter(**{"name": PROJECT}).exists():
+    named: Any = {"name": PROJECT}
+    if projects._default_manager.filter(**named).exists():
         return "there already"
     with transaction.atomic(), origin.written_by(Origin(Writer.SYSTEM, BY)):
         described = {"name": PROJECT, "description": "A novel about a year in a new city."}

@@ -7,6 +7,10 @@ from django.db import connections
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
+from config import places
+
+PLACES = {"conversation": "conversation_change", "message": "conversation_said", "turn": "turn_change"}
+
 
 class ConversationsConfig(AppConfig):
     name = "conversations"
@@ -17,6 +21,8 @@ class ConversationsConfig(AppConfig):
         from config.navigation import PAGES, Page
         from conversations import approvals, metrics, recalling  # noqa: F401  declare numbers, sources, listeners
 
+        for kind, page in PLACES.items():
+            places.register(kind, f"admin:conversations_{page}")
         PAGES.extend([
             Page(
                 "conversations", _("Playground"), "admin:conversations_conversation_playground", "experiment",

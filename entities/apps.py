@@ -11,6 +11,9 @@ class EntitiesConfig(AppConfig):
     about = _("Tables of your own that grow with your agents.")
 
     def ready(self) -> None:
-        from entities import checks, guarding  # noqa: F401  registers the system checks
+        from entities import checks, erasure, guarding, metrics, notes, searchable  # noqa: F401  checks and numbers
 
+        erasure.register()
+        notes.register()
+        searchable.declare_all()
         post_migrate.connect(guarding.bind, sender=self, dispatch_uid="entities.guarding")

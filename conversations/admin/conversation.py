@@ -6,11 +6,12 @@ import re
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import F, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import redirect
 from django.urls import URLPattern, path
 from django.utils.translation import gettext_lazy as _
 
@@ -87,10 +88,12 @@ class ConversationAdmin(Desk, Playground, Following, Tuner, ReadOnlyAdmin):
         views |= {"hand-back": self.hand_back, "reply": self.reply}
         views |= {"say": self.say, "typing": self.typing, "events": self.events}
         urls: list[URLPattern] = super().get_urls()
-        pages = {"playground": self.playground, "tuner": self.tuner}
+        pages = {"playground": self.playground, "tuner": self.tuner, "said/<uuid:message_id>": self.said}
         of_all = [
-            path(f"{name}/", self.admin_site.admin_view(view), name=f"conversations_conversation_{name}")
-            for name, view in pages.items()
+            path(
+                f"{where}/", self.admin_site.admin_view(view), name=f"conversations_conversation_{where.split('/')[0]}"
+            )
+            for where, view in pages.items()
         ]
         of_one = [
             path(
@@ -121,6 +124,16 @@ class ConversationAdmin(Desk, Playground, Following, Tuner, ReadOnlyAdmin):
         if message is None:
             raise Http404
         return links.inert_text(message.content)
+
+    def said(self, request: HttpRequest, message_id: UUID) -> HttpResponse:
+        """From a message's id to its place in the transcript."""
+        found = Message.objects.filter(pk=message_id).values_list("conversation_id", "message_index").first()
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if found is None:
+            self.message_user(request, _("This message is gone: its conversation was erased."), messages.WARNING)
+            return redirect("admin:conversations_conversation_changelist")
+        return redirect(links.message_url(*found))
 
     def _open(self, request: HttpRequest, identity: UUID | None) -> Conversation | None:
         conversation = Conversation.objects.filter(pk=identity).first() if identity else None

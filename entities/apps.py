@@ -10,4 +10,11 @@ class EntitiesConfig(AppConfig):
     about = _("Tables of your own that grow with your agents.")
 
     def ready(self) -> None:
-        from entities import checks  # noqa: F401  registers the system checks
+        from config import health
+        from entities import (
+            backup,
+            checks,  # noqa: F401  registers the system checks
+        )
+        from entities.safety import guard
+
+        health.NOTICES += [guard.guard, backup.backups]

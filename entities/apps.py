@@ -1,6 +1,7 @@
 """Registers the `entities` app."""
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -11,10 +12,8 @@ class EntitiesConfig(AppConfig):
 
     def ready(self) -> None:
         from config import health
-        from entities import (
-            backup,
-            checks,  # noqa: F401  registers the system checks
-        )
+        from entities import backup, checks, guarding  # noqa: F401  registers the system checks
         from entities.safety import guard
 
+        post_migrate.connect(guarding.bind, sender=self, dispatch_uid="entities.guarding")
         health.NOTICES += [guard.guard, backup.backups]

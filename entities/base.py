@@ -80,6 +80,9 @@ class EntityQuerySet(models.QuerySet[E]):
         return self.filter(created_by=user_id)
 
 
+EntityManager = models.Manager.from_queryset(EntityQuerySet)
+
+
 class Entity(models.Model):
     """The base fields. Nobody deletes a row: `is_deleted` hides it, and can be taken back."""
 
@@ -89,7 +92,7 @@ class Entity(models.Model):
     is_deleted = models.BooleanField(_("deleted"), db_default=False, default=False, editable=False)
     created_by = models.BigIntegerField(_("user"), null=True, blank=True, db_index=True)  # whose it is; row rights
 
-    objects = EntityQuerySet.as_manager()
+    objects = EntityManager()
 
     class Meta:
         abstract = True

@@ -113,7 +113,7 @@ class Migration(migrations.Migration):
                 ("created_by", models.BigIntegerField(blank=True, db_index=True, null=True, verbose_name="user")),
                 ("name", models.CharField(max_length=200, verbose_name="name")),
                 ("role", models.CharField(blank=True, max_length=100, null=True, verbose_name="role")),
-                ("age", models.IntegerField(blank=True, null=True, verbose_name="age")),
+                ("age", models.PositiveIntegerField(blank=True, null=True, verbose_name="age")),
                 ("backstory", models.TextField(blank=True, null=True, verbose_name="backstory")),
                 ("traits", models.JSONField(blank=True, db_default=[], default=list, verbose_name="traits")),
                 (
@@ -134,7 +134,6 @@ class Migration(migrations.Migration):
                 "db_table": "characters",
                 "constraints": [
                     models.CheckConstraint(condition=models.Q(("name", ""), _negated=True), name="characters_named"),
-                    models.CheckConstraint(condition=models.Q(("age__gte", 0)), name="characters_age_from_zero"),
                     models.CheckConstraint(
                         condition=django.db.models.lookups.Exact(
                             models.Func("traits", function="jsonb_typeof", output_field=models.TextField()),

@@ -1,8 +1,9 @@
-"""Every table of the room: one per file of `entities/schema/`, whatever lies there."""
+"""Every table of the room: one per file of `entities/schema/`, whatever lies there, their lineage, and backups."""
 
 from entities import loader
 from entities.models.backup import Backup
+from entities.models.entity_change import Action, EntityChange, Writer
 
 loader.load()
 
-__all__ = ["Backup"]
+__all__ = ["Action", "Backup", "EntityChange", "Writer"]

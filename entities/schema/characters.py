@@ -15,7 +15,7 @@ class Character(Entity):
 
     name = models.CharField(_("name"), max_length=200)
     role = models.CharField(_("role"), max_length=100, null=True, blank=True)
-    age = models.IntegerField(_("age"), null=True, blank=True)
+    age = models.PositiveIntegerField(_("age"), null=True, blank=True)
     backstory = models.TextField(_("backstory"), null=True, blank=True)
     traits = models.JSONField(_("traits"), default=list, db_default=[], blank=True)
     project = models.ForeignKey(
@@ -33,6 +33,5 @@ class Character(Entity):
         verbose_name_plural = _("characters")
         constraints = [
             models.CheckConstraint(condition=~Q(name=""), name="characters_named"),  # a row without a name is not found
-            models.CheckConstraint(condition=Q(age__gte=0), name="characters_age_from_zero"),
             models.CheckConstraint(condition=is_json_array("traits"), name="characters_traits_list"),
         ]

@@ -37,6 +37,7 @@ VARIABLES = {  # what libpq calls it, and the variable its tools read: nothing o
     "sslrootcert": "PGSSLROOTCERT",
     "connect_timeout": "PGCONNECT_TIMEOUT",
 }
+EXTENSION = "Let a superuser run, once: psql template1 -c 'CREATE EXTENSION vector'"
 RIGHT = "Give the role the right (ALTER ROLE ... CREATEDB)"
 
 
@@ -145,6 +146,8 @@ def run(name: str, arguments: Sequence[str], *, database: str, heard: Say | None
             process.kill()
             process.wait()
     if code:
+        if any("permission denied to create extension" in line for line in last):
+            raise ToolError(f"The role may not create the extension vector. {EXTENSION}")
         blamed = [line for line in last if "error" in line.lower() or "fatal" in line.lower()]
         raise ToolError(f"{name} failed: {' | '.join(blamed or last) or f'exit code {code}'}")
 
@@ -176,8 +179,9 @@ def exists(admin: Connection, database: str) -> bool:
 
 
 def create(admin: Connection, database: str) -> None:
-    """An empty database, from the template that nobody writes to."""
-    statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(database))
+    """An empty database. A role that may not create the extension finds it where a superuser put it: in template1."""
+    template = "template0" if superuser(admin) else "template1"
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(database), sql.Identifier(template))
     try:
         admin.execute(statement)
     except psycopg.errors.InsufficientPrivilege as error:

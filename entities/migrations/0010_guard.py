@@ -13,5 +13,5 @@ def install(_apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("agents", "0002_rules"), ("entities", "0001_tables")]
+    dependencies = [("agents", "0002_rules"), ("entities", "0003_lineage_rules")]
     operations = [migrations.RunPython(install, migrations.RunPython.noop)]

@@ -89,38 +89,41 @@ class CarefulExecutor(MigrationExecutor):
         plan = self.migration_plan(targets) if plan is None else plan
         self.in_use = bool(plan) and holds_data()
 
-        def apply() -> ProjectState:
+        def apply(plan: Plan, state: ProjectState | None = None) -> ProjectState:
             return super(CarefulExecutor, self).migrate(targets, plan, state, fake, fake_initial)
 
         if not self.in_use or fake:
-            return apply()
+            return apply(plan, state)
         if self.options.rehearsing:
             self._refuse_elsewhere()
             refuse_unsafe(self, plan)
-            return apply()
-        return self._carefully(plan, apply)
+            return apply(plan, state)
+        with nobody_else():
+            self.loader.build_graph()  # whoever was before us may have applied it
+            return self._carefully(self.migration_plan(targets), apply)
 
     def _refuse_elsewhere(self) -> None:
         if not str(connection.settings_dict["NAME"]).startswith(SCRATCH):
             raise CommandError("--rehearsing is for scratch copies alone.")
 
-    def _carefully(self, plan: Plan, apply: Callable[[], ProjectState]) -> ProjectState:
-        """1. nobody else migrates, 2. judged, 3. backed up, 4. rehearsed, 5. applied, 6. on record."""
-        with nobody_else():
-            refuse_unsafe(self, plan)
-            told: dict[str, Any] = {"migrations": [str(migration) for migration, _ in plan]}
-            told |= prepare(self.options)
-            begun = time.monotonic()
-            try:
-                state = apply()
-            except BaseException as error:
-                told["error"] = f"{type(error).__name__}: {error}"[:500]
-                self.connection.close()
-                audit.record("schema.migrate", self.options.by, details=told, status=Status.FAILURE)
-                raise
-            told["seconds"] = round(time.monotonic() - begun, 1)
-            audit.record("schema.migrate", self.options.by, details=told)
-            return state
+    def _carefully(self, plan: Plan, apply: Callable[[Plan], ProjectState]) -> ProjectState:
+        """1. judged, 2. backed up, 3. rehearsed, 4. applied, 5. on record."""
+        if not plan:
+            return apply(plan)
+        refuse_unsafe(self, plan)
+        told: dict[str, Any] = {"migrations": [str(migration) for migration, _ in plan]}
+        told |= prepare(self.options)
+        begun = time.monotonic()
+        try:
+            state = apply(plan)
+        except BaseException as error:
+            told["error"] = f"{type(error).__name__}: {error}"[:500]
+            self.connection.close()
+            audit.record("schema.migrate", self.options.by, details=told, status=Status.FAILURE)
+            raise
+        told["seconds"] = round(time.monotonic() - begun, 1)
+        audit.record("schema.migrate", self.options.by, details=told)
+        return state
 
     def apply_migration(
         self, state: ProjectState, migration: Migration, fake: bool = False, fake_initial: bool = False

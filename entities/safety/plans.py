@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import connection
-from django.db.migrations import AddField, AlterField, CreateModel, Migration, RunSQL, SeparateDatabaseAndState
+from django.db.migrations import AddField, CreateModel, Migration, RunSQL, SeparateDatabaseAndState
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
@@ -23,7 +23,7 @@ ACCEPTED: dict[tuple[str, str], str] = {
     ("conversations", "0005_turn_rules"): "its index on `messages` is older than the first release",
 }
 
-LINTED = (CreateModel, AddField, AlterField, RunSQL)  # whose SQL can be had without running anything
+LINTED = (CreateModel, AddField, RunSQL)  # whose SQL can be had without running anything
 LATER = {"ADD_UNIQUE", "CREATE_INDEX", "CREATE_INDEX_EXCLUSIVE"}  # the rules know these better: tables may be new
 
 
@@ -133,6 +133,8 @@ def _linted(
     """A second opinion on the SQL that Django would run: django-migration-linter's."""
     if not isinstance(piece, LINTED):
         return []
+    if isinstance(piece, AddField) and rules.table_of(before, label, piece.model_name) in new:
+        return []
     with connection.schema_editor(collect_sql=True, atomic=False) as editor:
         piece.database_forwards(label, editor, before, after)
         collected = [statement for statement in editor.collected_sql if _worth_linting(statement)]
@@ -140,7 +142,9 @@ def _linted(
     return [
         (f"was refused by the linter ({issue.code}): {issue.message}", statements.DO_IT_IN_STEPS)
         for issue in errors
-        if issue.code not in LATER and issue.table not in new
+        if issue.code not in LATER
+        and issue.table not in new
+        and not (issue.code == "NOT_NULL" and isinstance(piece, RunSQL))  # it takes no notice of a DEFAULT there
     ]
 
 

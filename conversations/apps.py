@@ -7,6 +7,10 @@ from django.db import connections
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
+from config import places
+
+PAGES = {"conversation": "conversation_change", "message": "conversation_said", "turn": "turn_change"}
+
 
 class ConversationsConfig(AppConfig):
     name = "conversations"
@@ -16,6 +20,8 @@ class ConversationsConfig(AppConfig):
     def ready(self) -> None:
         from conversations import approvals, metrics, recalling  # noqa: F401  declare numbers, sources, listeners
 
+        for kind, page in PAGES.items():
+            places.register(kind, f"admin:conversations_{page}")
         post_migrate.connect(heal_isolation, sender=self)
 
 

@@ -12,8 +12,11 @@ class EntitiesConfig(AppConfig):
 
     def ready(self) -> None:
         from config import health
-        from entities import backup, checks, guarding  # noqa: F401  registers the system checks
+        from entities import backup, checks, erasure, guarding, metrics, notes, searchable  # noqa: F401  checks and numbers
         from entities.safety import guard
 
+        erasure.register()
+        notes.register()
+        searchable.declare_all()
         post_migrate.connect(guarding.bind, sender=self, dispatch_uid="entities.guarding")
         health.NOTICES += [guard.guard, backup.backups]

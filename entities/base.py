@@ -58,6 +58,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from config.columns import clock, new_id
+from config.text import plain
 
 BASE_FIELDS = ("id", "created_at", "updated_at", "is_deleted", "created_by")
 
@@ -99,7 +100,7 @@ class Entity(models.Model):
 
     def __str__(self) -> str:
         name = naming_field(type(self))
-        return str(getattr(self, name) or self.pk) if name else str(self.pk)
+        return plain(str(getattr(self, name) or self.pk) if name else str(self.pk))
 
 
 def naming_field(model: type[Entity]) -> str | None:

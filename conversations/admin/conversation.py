@@ -6,11 +6,12 @@ import re
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import F, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import redirect
 from django.urls import URLPattern, path
 from django.utils.translation import gettext_lazy as _
 
@@ -83,6 +84,8 @@ class ConversationAdmin(Desk, ReadOnlyAdmin):
         views = {"message/<int:index>": self.message_text, "take-over": self.take_over}
         views |= {"hand-back": self.hand_back, "reply": self.reply}
         urls: list[URLPattern] = super().get_urls()
+        said = self.admin_site.admin_view(self.said)
+        urls.insert(0, path("said/<uuid:message_id>/", said, name="conversations_conversation_said"))
         return [
             path(
                 f"<uuid:conversation_id>/{where}/",
@@ -111,6 +114,16 @@ class ConversationAdmin(Desk, ReadOnlyAdmin):
         if message is None:
             raise Http404
         return links.inert_text(message.content)
+
+    def said(self, request: HttpRequest, message_id: UUID) -> HttpResponse:
+        """From a message's id to its place in the transcript."""
+        found = Message.objects.filter(pk=message_id).values_list("conversation_id", "message_index").first()
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if found is None:
+            self.message_user(request, _("This message is gone: its conversation was erased."), messages.WARNING)
+            return redirect("admin:conversations_conversation_changelist")
+        return redirect(links.message_url(*found))
 
     def _open(self, request: HttpRequest, identity: UUID | None) -> Conversation | None:
         conversation = Conversation.objects.filter(pk=identity).first() if identity else None

@@ -1,0 +1,74 @@
+"""The lineage of all tables together: what was written lately, by whom, and because of what."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from config import places
+from config.admin import ChoicesDropdownFilter, DateRange, ReadOnlyAdmin, RecentValues, display
+from entities import loader
+from entities.admin import columns, story
+from entities.models import EntityChange
+
+NEWEST = ("-id",)
+
+
+class ByType(RecentValues):
+    title = _("kind")
+    parameter_name = column = "entity_type"
+    newest = NEWEST
+
+    def label(self, value: str) -> str:
+        model = loader.model_of(value)
+        return str(model._meta.verbose_name) if model else value
+
+
+class ByActor(RecentValues):
+    title = _("who")
+    parameter_name = column = "actor"
+    newest = NEWEST
+
+
+@admin.register(EntityChange)
+class EntityChangeAdmin(ReadOnlyAdmin):
+    """Written by triggers; put back on the page of the row."""
+
+    icon = "account_tree"
+    in_palette = False
+    list_display = ("created_at", "row", "field", "before", "after", "writer", "sentence")
+    list_display_links = None
+    list_filter = (ByType, ("kind", ChoicesDropdownFilter), ByActor, ("created_at", DateRange))
+    list_filter_submit = True
+    search_fields = ("=entity_id", "=turn_id", "=conversation_id", "=message_id")
+    search_help_text = _("Id of a row, a turn, a conversation or a message")
+    ordering = NEWEST
+    sortable_by = ()
+    list_per_page = 50
+    actions = None
+
+    @display(description=_("row"))
+    def row(self, change: EntityChange) -> str:
+        model = loader.model_of(change.entity_type)
+        if model is None:
+            return change.entity_type
+        page = columns.page_of(model, change.entity_id)
+        return format_html('<a href="{}">{}</a>', page, model._meta.verbose_name)
+
+    @display(description=_("before"))
+    def before(self, change: EntityChange) -> str:
+        return columns.shortened(change.previous)
+
+    @display(description=_("after"))
+    def after(self, change: EntityChange) -> str:
+        return columns.shortened(change.value)
+
+    @display(description=_("who"))
+    def writer(self, change: EntityChange) -> str:
+        return story.who(change)
+
+    @display(description=_("said in"))
+    def sentence(self, change: EntityChange) -> str:
+        page = places.page_of("message", change.message_id)
+        return format_html('<a href="{}">{}</a>', page, _("show me the sentence")) if page else "–"

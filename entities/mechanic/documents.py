@@ -9,8 +9,10 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
+from django.apps import apps
 from django.db import connection, models
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from entities import loader
@@ -24,15 +26,13 @@ Type = Literal[
     "date", "time", "datetime", "uuid", "list", "choice", "reference",
 ]  # fmt: skip
 
+NO_DROP = gettext_lazy("Nothing is ever dropped. `manage.py mechanic revert` hides what a change added.")
+NO_RENAME = gettext_lazy("Nothing is ever renamed: running code knows the old name. Add a column with the new one.")
+NO_TYPE = gettext_lazy("Columns do not change their type: values might not fit. Add a column beside it.")
 NEVER = {
-    "drop": _("Nothing is ever dropped. `manage.py mechanic revert` hides what a change added."),
-    "remove": _("Nothing is ever dropped. `manage.py mechanic revert` hides what a change added."),
-    "delete": _("Nothing is ever dropped. `manage.py mechanic revert` hides what a change added."),
-    "rename": _("Nothing is ever renamed: running code knows the old name. Add a column with the new one."),
-    "alter": _("Columns do not change their type: values might not fit. Add a column beside it."),
-    "change": _("Columns do not change their type: values might not fit. Add a column beside it."),
-    "narrow": _("Columns do not change their type: values might not fit. Add a column beside it."),
-}
+    "drop": NO_DROP, "remove": NO_DROP, "delete": NO_DROP, "truncate": NO_DROP, "rename": NO_RENAME,
+    "alter": NO_TYPE, "change": NO_TYPE, "narrow": NO_TYPE,
+}  # fmt: skip
 
 
 class DocumentError(Exception):
@@ -169,9 +169,8 @@ def check(document: Document) -> Iterator[str]:
         else:
             yield _no_table(column.table)
     twice = [(one.table, one.name) for one in document.add_column]
-    yield from (
-        _("%(name)s is asked for twice.") % {"name": ".".join(one)} for one in set(twice) if twice.count(one) > 1
-    )
+    for one in {one for one in twice if twice.count(one) > 1}:
+        yield _("%(name)s is asked for twice.") % {"name": ".".join(one)}
     for choice in document.add_choice:
         yield from _choice(choice)
     for index in document.add_index:
@@ -186,7 +185,7 @@ def _new_table(table: AddTable, reserved: set[str], relations: set[str]) -> Iter
     if table.singular == table.name:
         yield _("%(name)s: one row needs another name than all of them.") % {"name": table.name}
     model_name = class_name(table.singular).lower()
-    if model_name in {type_ for type_ in connection_models() if type_} or len(model_name) > loader.LONGEST_TYPE:
+    if model_name in model_names() or len(model_name) > loader.LONGEST_TYPE:
         yield _("There is a table of %(name)s already, or the name is too long.") % {"name": table.singular}
 
 
@@ -239,10 +238,7 @@ def _default(column: Column, where: str) -> Iterator[str]:
         return
     kinds = KINDS.get(column.type)
     if kinds is None:
-        yield _("%(where)s: a %(type)s takes no default here; leave it nullable.") % {
-            "where": where,
-            "type": column.type,
-        }
+        yield _("%(where)s: this type takes no default here; leave it nullable.") % {"where": where}
     elif not isinstance(column.default, kinds) or (isinstance(column.default, bool) and bool not in kinds):
         yield _("%(where)s: the default is no %(type)s.") % {"where": where, "type": column.type}
     elif column.type == "choice" and column.default not in {choice.value for choice in column.choices}:
@@ -307,12 +303,9 @@ def _names(model: type[Entity]) -> set[str]:
     return {name for field in model._meta.get_fields() for name in (field.name, getattr(field, "column", None)) if name}
 
 
-def connection_models() -> set[str]:
-    return {str(model._meta.model_name) for model in loader.MODELS.values()} | {
-        "backup",
-        "schemachange",
-        "entitychange",
-    }
+def model_names() -> set[str]:
+    """Of this room; two classes cannot share one."""
+    return {str(model._meta.model_name) for model in apps.get_app_config("entities").get_models()}
 
 
 def _reserved() -> set[str]:

@@ -21,7 +21,7 @@ def text(value: str) -> str:
     return f'"{plain[:-1] if chr(34) not in value else plain}"'
 
 
-def _flat(node: ast.expr) -> str:
+def _flat(node: ast.expr) -> str:  # noqa: PLR0911  one line per shape
     match node:
         case ast.Constant(value=str(value)):
             return text(value)
@@ -82,9 +82,9 @@ def _broken(node: ast.expr, indent: int, before: str, after: str) -> str:
 def _one_each(node: ast.expr, indent: int, before: str, after: str) -> str:
     pad = " " * indent
     opening, items, closing = _parts(node)
-    lines = [item(lambda value: "\0") for item in items]
+    names = [item(lambda _value: "") for item in items]
     shown = [_value(item) for item in items]
-    lines = [_broken(value, indent + 4, line.partition("\0")[0], ",") for line, value in zip(lines, shown, strict=True)]
+    lines = [_broken(value, indent + 4, name, ",") for name, value in zip(names, shown, strict=True)]
     return f"{pad}{before}{opening}\n" + "\n".join(lines) + f"\n{pad}{closing}{after}"
 
 

@@ -3,7 +3,8 @@
 from entities import loader
 from entities.models.backup import Backup
 from entities.models.entity_change import Action, EntityChange, Writer
+from entities.models.schema_change import SchemaChange
 
 loader.load()
 
-__all__ = ["Action", "Backup", "EntityChange", "Writer"]
+__all__ = ["Action", "Backup", "EntityChange", "SchemaChange", "Writer"]

@@ -49,6 +49,7 @@ class Wanted:
     keep: bool = True  # take a backup
     force: bool = False
     rehearsing: bool = False  # this is the rehearsal
+    prepared: str = ""  # backed up under this name, and rehearsed, by who called us
     by: str = "migrate"
     say: Say = field(default=lambda _line: None)
 
@@ -161,6 +162,8 @@ def refuse_unsafe(executor: MigrationExecutor, plan: Plan) -> None:
 
 def prepare(wanted: Wanted) -> dict[str, Any]:
     """A backup, and a rehearsal from it; what is left out is asked for by name, and on record."""
+    if wanted.prepared:
+        return {"backup": wanted.prepared, "rehearsal": "before"}
     skipped = [name for name, left in (("backup", not wanted.keep), ("rehearsal", not wanted.rehearse)) if left]
     if skipped and settings.PRODUCTION and not wanted.force:
         raise CommandError(f"In production no {' and no '.join(skipped)} is refused, unless --force says so.")

@@ -22,6 +22,8 @@ class Command(django_migrate.Command):
         parser.add_argument("--no-rehearsal", action="store_true", help="apply without a rehearsal; it is on record")
         parser.add_argument("--no-backup", action="store_true", help="nor take a backup, nor rehearse; on record")
         parser.add_argument("--force", action="store_true", help="let production do without either")
+        parser.add_argument("--prepared", default="", help=argparse.SUPPRESS)  # the mechanic's backup
+        parser.add_argument("--by", default="migrate", help="who, for the record")
         parser.add_argument("--rehearsing", action="store_true", help=argparse.SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -34,6 +36,8 @@ class Command(django_migrate.Command):
             rehearse=not options.pop("no_rehearsal") and not options["no_backup"],
             keep=not options.pop("no_backup"),
             force=options.pop("force"),
+            prepared=options.pop("prepared"),
+            by=options.pop("by"),
             rehearsing=options.pop("rehearsing"),
             say=self._say if options["verbosity"] else lambda _line: None,
         )

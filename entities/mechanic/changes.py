@@ -6,7 +6,7 @@ import json
 from typing import Any
 from uuid import UUID
 
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.auth.models import AnonymousUser, User
 from django.db import connection, transaction
 
 from agents import audit
@@ -107,9 +107,9 @@ def rehearse(change: SchemaChange, *, by: str) -> SchemaChange:
 
 
 # --- staff ---
-def approve(change: SchemaChange, *, user: AbstractBaseUser | AnonymousUser) -> SchemaChange:
+def approve(change: SchemaChange, *, user: User | AnonymousUser) -> SchemaChange:
     """A person who may says yes to these files and this SQL. An agent is no person."""
-    if not (user.is_authenticated and user.is_active and user.is_staff and user.has_perm(PERMISSION)):  # type: ignore[union-attr]
+    if not (user.is_authenticated and user.is_active and user.is_staff and user.has_perm(PERMISSION)):
         raise ChangeError("Only staff with the permission to approve changes of the tables may do this.")
     name = user.get_username()
     _move(change, (State.REHEARSED,), State.APPROVED, approved_by=name[:100])

@@ -122,9 +122,8 @@ def _numbered(steps: Iterator[tuple[bool, list[Operation]]], leaf: str, title: s
     slug = "_".join(word for word in "".join(c if c.isascii() and c.isalnum() else " " for c in title.lower()).split())
     for place, (atomic, operations) in enumerate(steps):
         name = f"{number + place:04}_{(slug or 'mechanic')[:40].strip('_')}{f'_{place + 1}' if place else ''}"
-        migration = Migration(name, "entities")
-        migration.atomic, migration.operations = atomic, operations
-        migration.dependencies = [("entities", after)]
+        parts = {"atomic": atomic, "operations": operations, "dependencies": [("entities", after)]}
+        migration = type("Migration", (Migration,), parts)(name, "entities")
         after = name
         yield migration
 

@@ -20,7 +20,7 @@ class FilesChangedError(Exception):
 
 def difference(files: Files) -> str:
     """As `git diff` would show it."""
-    parts = []
+    parts: list[str] = []
     for path, texts in sorted(files.items()):
         before, after = texts["before"], texts["after"] or ""
         parts += difflib.unified_diff(

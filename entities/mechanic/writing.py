@@ -195,7 +195,7 @@ def add_choice(text: str, choice: AddChoice) -> str:
     """The file with one more value in the class of the column's choices."""
     tree = ast.parse(text)
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-    field = next(node.value for node in _model(tree).body if _is(node, choice.column))  # type: ignore[attr-defined]
+    field = next(node.value for node in _model(tree).body if isinstance(node, ast.Assign) and _is(node, choice.column))
     named = next(one.value for one in field.keywords if one.arg == "choices")  # type: ignore[attr-defined]
     holder = classes[named.id if isinstance(named, ast.Name) else named.value.id]
     members = [node for node in holder.body if isinstance(node, ast.Assign)]

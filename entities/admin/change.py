@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
+from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from config import places
 from config.admin import ChoicesDropdownFilter, DateRange, ReadOnlyAdmin, RecentValues, display
+from config.text import plain
 from entities import loader
 from entities.admin import columns, story
 from entities.models import EntityChange
@@ -37,7 +41,7 @@ class EntityChangeAdmin(ReadOnlyAdmin):
 
     icon = "account_tree"
     in_palette = False
-    list_display = ("created_at", "row", "field", "before", "after", "writer", "sentence")
+    list_display = ("created_at", "row", "shown_field", "before", "after", "writer", "sentence")
     list_display_links = None
     list_filter = (ByType, ("kind", ChoicesDropdownFilter), ByActor, ("created_at", DateRange))
     list_filter_submit = True
@@ -48,21 +52,38 @@ class EntityChangeAdmin(ReadOnlyAdmin):
     list_per_page = 50
     actions = None
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """The rows of a page by name: one question for each table."""
+        page = super().get_changelist_instance(request)
+        changes = list(page.result_list)
+        for model in loader.models():
+            theirs = [change for change in changes if change.entity_type == loader.type_of(model)]
+            rows = model._default_manager.in_bulk({change.entity_id for change in theirs})
+            for change in theirs:
+                change.named = columns.shortened(str(rows.get(change.entity_id, "–")), 40)
+        page.result_list = changes
+        return page
+
     @display(description=_("row"))
-    def row(self, change: EntityChange) -> str:
+    def row(self, change: Any) -> str:
         model = loader.model_of(change.entity_type)
         if model is None:
-            return change.entity_type
+            return plain(change.entity_type)
         page = columns.page_of(model, change.entity_id)
-        return format_html('<a href="{}">{}</a>', page, model._meta.verbose_name)
+        name = getattr(change, "named", "–")
+        return format_html('{} <a class="place" href="{}"><bdi>{}</bdi></a>', model._meta.verbose_name, page, name)
+
+    @display(description=_("field"))
+    def shown_field(self, change: EntityChange) -> str:
+        return story.label(loader.model_of(change.entity_type), change.field)
 
     @display(description=_("before"))
     def before(self, change: EntityChange) -> str:
-        return columns.shortened(change.previous)
+        return plain(story.words(None, change.previous, columns.WIDEST))
 
     @display(description=_("after"))
     def after(self, change: EntityChange) -> str:
-        return columns.shortened(change.value)
+        return plain(story.words(None, change.value, columns.WIDEST))
 
     @display(description=_("who"))
     def writer(self, change: EntityChange) -> str:
@@ -71,4 +92,4 @@ class EntityChangeAdmin(ReadOnlyAdmin):
     @display(description=_("said in"))
     def sentence(self, change: EntityChange) -> str:
         page = places.page_of("message", change.message_id)
-        return format_html('<a href="{}">{}</a>', page, _("show me the sentence")) if page else "–"
+        return format_html('<a class="place" href="{}">{}</a>', page, _("show me the sentence")) if page else "–"

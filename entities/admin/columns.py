@@ -108,7 +108,7 @@ def _linked(field: models.ForeignKey[Any, Any]) -> Cell:
 
 
 def link_to(row: Entity) -> SafeString:
-    return format_html('<a href="{}"><bdi>{}</bdi></a>', page_of(type(row), row.pk), shortened(str(row)))
+    return format_html('<a class="place" href="{}"><bdi>{}</bdi></a>', page_of(type(row), row.pk), shortened(str(row)))
 
 
 def page_of(model: type[Entity], pk: Any) -> str:

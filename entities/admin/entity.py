@@ -16,6 +16,7 @@ from django.shortcuts import redirect
 from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
 from django.utils.functional import Promise
+from django.utils.text import capfirst
 from django.utils.translation import gettext as now_gettext
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -108,7 +109,8 @@ class EntityAdmin(ModelAdmin):
     # --- the list ---
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
-        return ["name_of_row", *columns.cells(self.model), "created_by", "updated_at", "state"]
+        state = ["state"] if request.GET.get(Deleted.parameter_name) else []
+        return ["name_of_row", *columns.cells(self.model), "created_by", "updated_at", *state]
 
     def get_list_filter(self, request: HttpRequest) -> list[Any]:
         return [Deleted, *columns.filters(self.model), ByUser, ("created_at", DateRange)]
@@ -162,7 +164,7 @@ class EntityAdmin(ModelAdmin):
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if columns.is_list(db_field):
             return columns.LinesField(
-                label=db_field.verbose_name,
+                label=capfirst(db_field.verbose_name),
                 required=False,
                 help_text=_("One item a line."),
                 widget=TextareaWidget(attrs={"rows": 4}),

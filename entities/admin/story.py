@@ -49,7 +49,7 @@ class Lineage:
 
 def read(entity: Entity, before: UUID | None = None) -> Lineage:
     """The newest changes, or those before one."""
-    rows = lineage.of(entity)
+    rows = lineage.of(entity).exclude(action=Action.CREATE, field="is_deleted")  # every row begins undeleted
     if before is not None:
         rows = rows.filter(pk__lt=before)
     changes = list(rows[: PAGE + 1])
@@ -102,17 +102,28 @@ class _Names:
                 self.rows[column] = {str(pk): str(row) for pk, row in there._default_manager.in_bulk(ids).items()}
 
     def shown(self, column: str, value: Any) -> str:
-        field = self.fields.get(column)
-        match value:
-            case None:
-                return "–"
-            case bool():
-                return _("yes") if value else _("no")
-            case str():
-                text = self.rows.get(column, {}).get(value, value)
-                text = str(dict(field.flatchoices).get(text, text)) if field is not None and field.choices else text
-            case list() if all(isinstance(item, str) for item in value):
-                text = ", ".join(value)
-            case _:
-                text = json.dumps(value, ensure_ascii=False)
-        return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+        if isinstance(value, str):
+            value = self.rows.get(column, {}).get(value, value)
+        return words(self.fields.get(column), value)
+
+
+def words(field: Any, value: Any, longest: int = LONGEST) -> str:
+    """A value in JSON as people read it."""
+    match value:
+        case None:
+            text = "–"
+        case bool():
+            text = _("yes") if value else _("no")
+        case str():
+            text = str(dict(field.flatchoices).get(value, value)) if field is not None and field.choices else value
+        case list() if all(isinstance(item, str) for item in value):
+            text = ", ".join(value)
+        case _:
+            text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def label(model: type[Entity] | None, column: str) -> str:
+    """A column as forms call it."""
+    field = next((one for one in model._meta.concrete_fields if one.column == column), None) if model else None
+    return capfirst(str(field.verbose_name)) if field is not None else column

@@ -84,6 +84,7 @@ def read(claimed: Claimed, ours: threading.Event, drafting: Drafting) -> Request
         history=[Said(e.role, e.content) for e in earlier if str(e.id) not in burst_ids | corrections],
         burst=[message["content"] for message in claimed.input],
         still_ours=ours.is_set,
+        message_ids=[UUID([message["message_id"], *message.get("edits", ())][-1]) for message in claimed.input],
         pinned=conversation.agent_version,
         first_run=claimed.generation == 1,
         draft=drafting.hear,

@@ -9,7 +9,7 @@ from django.db import connection
 
 from config.crash import crash_point
 from config.queue import finder, task
-from conversations import answering, buffering
+from conversations import answering, buffering, receiving
 from conversations.log import ConversationNotFoundError
 from conversations.models import MessageBuffer, Turn
 
@@ -17,7 +17,7 @@ LATE = timedelta(seconds=5)  # after which a timer counts as lost
 AT_ONCE = 1000  # rows a finder wakes in one go
 
 
-@task(buffering.FLUSH, timeout=30)
+@task(receiving.FLUSH, timeout=30)
 def flush(conversation_id: str, interview_step: int) -> None:
     """A burst may be over."""
     try:

@@ -1,6 +1,7 @@
-"""Registers the `search` app."""
+"""Registers the `search` app, and the triggers that watch what others declare."""
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -10,4 +11,7 @@ class SearchConfig(AppConfig):
     about = _("What can be found, and how much of it is indexed.")
 
     def ready(self) -> None:
+        from search import metrics, watching  # noqa: F401  declares numbers and checks
         from search.embedders import checks  # noqa: F401  registers the system checks
+
+        post_migrate.connect(watching.watch_declared, sender=self, dispatch_uid="search.watch_declared")

@@ -14,7 +14,7 @@ class ConversationsConfig(AppConfig):
     about = _("What people and agents said to each other, for ever and in order.")
 
     def ready(self) -> None:
-        from conversations import approvals, metrics, recalling, searchable  # noqa: F401  declare what others call
+        from conversations import approvals, metrics, naming, recalling, searchable  # noqa: F401  declare what others call
 
         post_migrate.connect(heal_isolation, sender=self)
 

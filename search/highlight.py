@@ -23,6 +23,13 @@ FROM unnest(%s::text[]) AS word
 """
 
 
+def plainly(texts: Sequence[str], asked: Sequence[str]) -> list[tuple[Segment, ...]]:
+    """The same without asking PostgreSQL: only words that are written alike are marked."""
+    wanted = {_folded(word) for word in asked}
+    matching = {match[0] for text in texts for match in WORD.finditer(text) if _folded(match[0]) in wanted}
+    return [_snippet(text, matching) for text in texts]
+
+
 def snippets(texts: Sequence[str], lexemes: Sequence[str]) -> list[tuple[Segment, ...]]:
     """One for each text: around its densest matches, or its beginning where nothing matches."""
     prefixes = tuple(lexeme[:-1] for lexeme in lexemes if lexeme.endswith("*"))

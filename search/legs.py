@@ -5,6 +5,7 @@ Only an id, what it belongs to and a number come back: texts are read for the fi
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,15 +14,18 @@ from uuid import UUID
 from django.db import connection
 from psycopg import sql
 
+from search import rarity
 from search.filters import Where
 from search.models import Space
 from search.words import Question
 
-EXACT = 5_000  # candidates compared one by one; above, the index is walked until enough of them have passed the filter
 EF_SEARCH = 120  # how many nearest the walk keeps; recall for time
 MAX_SCAN = 40_000  # tuples a filtered walk looks at before it gives up
-FREQUENT = 2_000  # entries with a word, from which on it says little; also the most that are ranked
-RARE = 300  # entries of loose matches that are looked at closely
+RANKED = 250  # entries with all the words that are ranked, the newest of them
+SURELY = 4  # times as many candidates, by the planner's estimate, need no counting
+LIKELY = 2_000  # entries fetched for having a rare word, and
+CLOSELY = 300  # those of them that all words are looked up in
+RARE = 1_000  # entries; a word of more is common
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +68,47 @@ class Scope:
 SETTINGS = """
 SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', %s, true),
     set_config('hnsw.max_scan_tuples', %s, true), set_config('statement_timeout', %s, true),
-    CASE WHEN current_user = 'parley_client' THEN coalesce(nullif(current_setting('parley.user_id', true), ''), '0') END
+    CASE WHEN current_user = 'parley_client'
+        THEN coalesce(nullif(current_setting('parley.user_id', true), ''), '0') END,
+    EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass(%s) AND indisvalid)
 """
 
 
-def prepare(milliseconds: int) -> int | None:
-    """Settings for this transaction; tells the user this connection acts as, None where it is ourselves."""
+def prepare(space: Space, milliseconds: int) -> tuple[int | None, bool]:
+    """Settings of this transaction; tells whom this connection acts as, if anybody, and if there is an index."""
     with connection.cursor() as cursor:
-        cursor.execute(SETTINGS, [str(EF_SEARCH), str(MAX_SCAN), str(milliseconds)])
-        acting = cursor.fetchone()[-1]
-    return None if acting is None else int(acting)
+        cursor.execute(SETTINGS, [str(EF_SEARCH), str(MAX_SCAN), str(milliseconds), space.index_name])
+        *_set, acting, indexed = cursor.fetchone()
+    return None if acting is None else int(acting), bool(indexed)
+
+
+def exact_below(space: Space) -> int:
+    """Candidates up to which comparing each is cheaper than the walk.
+
+    Comparing n takes n times some 4 us; the walk passes size / n tuples for each hit, at some 30 us.
+    """
+    return int(min(20_000, max(1_000, (240 * space.embedded) ** 0.5)))
 
 
 def few(scope: Scope) -> bool:
     """Are the candidates so few that comparing each is cheaper, and certain?"""
-    if not scope.narrow and scope.space.embedded > 2 * EXACT:
+    limit = exact_below(scope.space)
+    if not scope.narrow and scope.space.embedded > 2 * limit:
         return False
-    query = f"SELECT count(*) FROM (SELECT FROM search_index WHERE {scope.sql} LIMIT {EXACT + 1}) AS seen"
     with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (FORMAT JSON) SELECT FROM search_index WHERE {scope.sql}", scope.values)
+        if _estimate(cursor.fetchone()[0]) > SURELY * limit:
+            return False
+        query = f"SELECT count(*) FROM (SELECT FROM search_index WHERE {scope.sql} LIMIT {limit + 1}) AS seen"
         cursor.execute(query, scope.values)
-        return bool(cursor.fetchone()[0] <= EXACT)
+        return bool(cursor.fetchone()[0] <= limit)
+
+
+def _estimate(plan: str | list[dict[str, Any]]) -> int:
+    """What the planner expects, in a third of a millisecond; where it is far too high, the walk comes home short and
+    each candidate is compared after all."""
+    parsed: list[dict[str, Any]] = json.loads(plan) if isinstance(plan, str) else plan
+    return int(parsed[0]["Plan"]["Plan Rows"])
 
 
 def candidates(scope: Scope) -> int:
@@ -125,7 +150,8 @@ def nearest(scope: Scope, *, exact: bool) -> str:
         f" WHERE {scope.sql} AND embedding IS NOT NULL"
     )
     inner += " OFFSET 0" if exact else f" ORDER BY {distance} LIMIT %(depth)s"
-    return f"SELECT * FROM ({inner}) AS near ORDER BY distance, id LIMIT %(depth)s"
+    # + 0, or the planner takes the relaxed order for a strict one and sorts only among equals.
+    return f"SELECT * FROM ({inner}) AS near ORDER BY distance + 0, id LIMIT %(depth)s"
 
 
 def _vectors(query: str, scope: Scope, vector: str, depth: int) -> list[Found]:
@@ -134,12 +160,12 @@ def _vectors(query: str, scope: Scope, vector: str, depth: int) -> list[Found]:
         return [Found(id_, (type_, of), chunk, distance) for id_, type_, of, chunk, distance in cursor.fetchall()]
 
 
-def by_words(scope: Scope, depth: int) -> list[Found]:
-    """Chunks with all the words first; where they are too few, those with some, the telling words counting most."""
+def by_words(scope: Scope, depth: int, enough: int) -> list[Found]:
+    """Chunks with all the words first; where they are not enough, those with some, the telling words counting most."""
     if not scope.question.strict:
         return []
     found = _strict(scope, depth)
-    if len(found) < depth and len(scope.question.terms) > 1:
+    if len(found) < enough and len(scope.question.terms) > 1:
         have = {one.id for one in found}
         found += [one for one in _loose(scope, depth) if one.id not in have]
     return found[:depth]
@@ -155,61 +181,46 @@ SELECT id, entity_type, entity_id, chunk, ts_rank_cd(tsv, %(strict)s::tsquery, 1
 
 
 def _strict(scope: Scope, depth: int) -> list[Found]:
-    values = {**scope.values, "strict": scope.question.strict, "most": FREQUENT, "depth": depth}
+    values = {**scope.values, "strict": scope.question.strict, "most": RANKED, "depth": depth}
     with connection.cursor() as cursor:
         cursor.execute(STRICT.format(scope=scope.sql), values)
         return [Found(id_, (type_, of), chunk, rank) for id_, type_, of, chunk, rank in cursor.fetchall()]
 
 
-# How rare each word is in the space, counted up to a limit.
-RARITY = """
-SELECT (SELECT count(*) FROM (
-    SELECT FROM search_index WHERE space = {space} AND tsv @@ term::tsquery LIMIT {most}) AS seen)
-FROM unnest(%(terms)s::text[]) WITH ORDINALITY AS t (term, n) ORDER BY n
-"""
-# Entries with the rarest words first, each word by itself; then all words are looked up in those few.
+# Entries with the rarest words, then all words are looked up in the likeliest of those; long texts count a little less.
 LOOSE = """
-WITH likely AS (
-    SELECT id, sum(weight) AS weight FROM ({branches}) AS branch GROUP BY id ORDER BY weight DESC, id DESC LIMIT {rare}
-)
-SELECT id, entity_type, entity_id, chunk,
-    (SELECT sum(weight) FROM unnest(%(terms)s::tsquery[], %(weights)s::float8[]) AS t (term, weight) WHERE tsv @@ term)
-    / (1 + ln(1 + length(tsv)) / 8) AS rank,
-    (SELECT sum(weight) FROM unnest(%(terms)s::tsquery[], %(weights)s::float8[]) AS t (term, weight) WHERE tsv @@ term)
-    AS had
-FROM likely JOIN search_index USING (id) ORDER BY rank DESC, id DESC LIMIT %(depth)s
+SELECT id, entity_type, entity_id, chunk, had / (1 + ln(1 + length(tsv)) / 8) AS rank, had FROM (
+    SELECT search_index.id, entity_type, entity_id, chunk, tsv, {had} AS had FROM (
+        SELECT id, sum(weight) AS weight FROM ({branches}) AS branch GROUP BY id
+        ORDER BY weight DESC, id DESC LIMIT {closely}
+    ) AS likely JOIN search_index USING (id) OFFSET 0
+) AS matching ORDER BY rank DESC, id DESC LIMIT %(depth)s
 """
-BRANCH = """
-(SELECT id, {weight}::float8 AS weight FROM search_index WHERE {scope} AND tsv @@ {term}::tsquery
- ORDER BY at DESC LIMIT {most})
-"""
+BRANCH = "(SELECT id, {weight} AS weight FROM search_index WHERE {scope} AND tsv @@ {term} LIMIT {likely})"
 
 
 def _loose(scope: Scope, depth: int) -> list[Found]:
-    weights = _weights(scope)
-    if not weights:
+    counts = rarity.counts(scope.space, scope.question.terms, RARE)
+    weights = {term: _weight(count, scope.space.entries) for term, count in counts.items()}
+    branches, likely = [], 0
+    for term in sorted(counts, key=lambda term: counts[term]):
+        if branches and likely + counts[term] > LIKELY:
+            break
+        likely += counts[term]
+        branches.append(
+            BRANCH.format(weight=weights[term], scope=scope.sql, term=_quoted(term), likely=min(LIKELY, 2 * RARE))
+        )
+    if not branches:
         return []
-    telling = sorted(weights, key=lambda term: -weights[term])
-    rare = [term for term in telling if weights[term] >= _weight(FREQUENT, scope.space.entries)] or telling[:1]
-    branches = " UNION ALL ".join(
-        BRANCH.format(weight=float(weights[term]), scope=scope.sql, term=_quoted(term), most=FREQUENT) for term in rare
-    )
-    values = {**scope.values, "terms": list(weights), "weights": list(weights.values()), "depth": depth}
+    had = " + ".join(f"CASE WHEN tsv @@ {_quoted(term)} THEN {weight} ELSE 0 END" for term, weight in weights.items())
+    query = LOOSE.format(branches=" UNION ALL ".join(branches), had=had, closely=CLOSELY)
     with connection.cursor() as cursor:
-        cursor.execute(LOOSE.format(branches=branches, rare=RARE), values)
+        cursor.execute(query, {**scope.values, "depth": depth})
         rows = cursor.fetchall()
     whole = sum(weights.values())
-    return [Found(id_, (type_, of), chunk, rank, (had or 0) / whole) for id_, type_, of, chunk, rank, had in rows]
-
-
-def _weights(scope: Scope) -> dict[str, float]:
-    """What each word of the question is worth: nothing where no entry has it."""
-    query = RARITY.format(space=int(scope.space.pk), most=FREQUENT)
-    with connection.cursor() as cursor:
-        cursor.execute(query, {"terms": list(scope.question.terms)})
-        counts = [count for (count,) in cursor.fetchall()]
-    total = max(scope.space.entries, *counts, 1)
-    return {term: _weight(count, total) for term, count in zip(scope.question.terms, counts, strict=True) if count}
+    return [
+        Found(id_, (type_, of), chunk, float(rank), float(had) / whole) for id_, type_, of, chunk, rank, had in rows
+    ]
 
 
 def _weight(count: int, total: int) -> float:
@@ -218,5 +229,5 @@ def _weight(count: int, total: int) -> float:
 
 
 def _quoted(term: str) -> str:
-    """A tsquery of PostgreSQL's own writing, as a literal; doubled for the driver's placeholders."""
-    return sql.Literal(term).as_string().replace("%", "%%")
+    """A tsquery of PostgreSQL's own writing, as a literal; percents doubled for the driver's placeholders."""
+    return sql.Literal(term).as_string().replace("%", "%%") + "::tsquery"

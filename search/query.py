@@ -21,7 +21,7 @@ from uuid import UUID
 import structlog
 from django.db import DatabaseError, connection, transaction
 
-from search import coverage, embedders, highlight, legs, vector_index, words
+from search import coverage, embedders, highlight, legs, words
 from search.embedders import EmbedderError
 from search.embedding import as_sql
 from search.errors import SearchError
@@ -50,9 +50,10 @@ DEGRADED = {
 K = 60  # of the reciprocal rank fusion: how little the very first places differ
 LONGEST = 2_000  # characters of a question
 MOST = 100  # hits
-DEPTH = 50  # chunks each search brings at least
+DEPTH = 30  # chunks each search brings at least
 PATIENCE = 3_000  # ms one of the two searches may take
 
+SAME = 1e-6  # distance: of several that are equally near, any is as good
 CANCELLED = "57014"  # SQLSTATE of a statement that ran into its timeout
 
 Filters = Mapping[str, Any]
@@ -77,14 +78,20 @@ def search(  # noqa: PLR0913  keyword-only, one per thing a person can choose
     if space is None or not asked.meaning:
         return run.results([])
     vector = run.embed(asked.meaning) if mode != "keyword" else None
-    with _reading() as acting:
-        question = run.timed("words", lambda: words.translate(asked))
+    by_word = mode != "vector" or vector is None
+    with run.reading(space) as acting:
+        question = words.Question()
+        if by_word or asked.phrases or asked.without:
+            question = run.timed("words", lambda: words.translate(asked))
         scope = Scope(space, _as_acting(narrowed, acting), question)
-        depth = max(DEPTH, 3 * limit)
-        lists = {"vector": run.nearest(scope, vector, depth) if vector else []}
-        by_word = mode != "vector" or vector is None
-        lists["keyword"] = run.leg("keyword", lambda: legs.by_words(scope, depth)) if by_word else []
-        hits = run.timed("load", lambda: _load(_fused(lists)[:limit], space, vector, question.lexemes))
+        depth = max(DEPTH, 3 * limit) if by_word else 2 * limit
+        both = by_word and vector is not None
+        lists = {"vector": run.nearest(scope, vector, depth, alone=not both) if vector else []}
+        lists["keyword"] = (
+            run.leg("keyword", lambda: legs.by_words(scope, depth, limit), alone=not both) if by_word else []
+        )
+        best = _fused(lists)[:limit]
+        hits = run.timed("load", lambda: _load(best, space, vector, question.lexemes or asked.words))
     return run.results(hits, question)
 
 
@@ -105,13 +112,13 @@ def more_like(  # noqa: PLR0913  as above
     if space is None or not space.dimensions:
         run.note("no_space")
         return run.results([])
-    with _reading() as acting:
+    with run.reading(space) as acting:
         vector = _vector_of(space, entity_type, entity_id)
         if vector is None:
             run.note("incomplete")
             return run.results([])
         scope = Scope(space, _as_acting(narrowed, acting))
-        near = run.nearest(scope, vector, max(DEPTH, 3 * limit))
+        near = run.nearest(scope, vector, max(DEPTH, 3 * limit), alone=True)
         others = [found for found in near if found.entity != (entity_type, entity_id)]
         hits = _load(_fused({"vector": others, "keyword": []})[:limit], space, vector, ())
     return run.results(hits)
@@ -133,15 +140,15 @@ def exact_check(
     vector = run.embed(asked.meaning) if run.space is not None and asked.meaning else None
     if vector is None or run.space is None:
         raise SearchError("There is no vector to compare with.", field="text")
-    with _reading() as acting:
+    with run.reading(run.space) as acting:
         scope = Scope(run.space, _as_acting(narrowed, acting), words.translate(asked))
         few = legs.few(scope)
         indexed = run.timed("index", lambda: legs.walk(scope, vector, limit))
         exact = run.timed("exact", lambda: legs.compare(scope, vector, limit))
         candidates = legs.candidates(scope)
-    shared = {found.id for found in indexed} & {found.id for found in exact}
+    farthest = exact[-1].value + SAME if exact else 0.0
     return ExactCheck(
-        recall=len(shared) / len(exact) if exact else 1.0,
+        recall=sum(found.value <= farthest for found in indexed) / len(exact) if exact else 1.0,
         indexed=[(*found.entity, found.chunk) for found in indexed],
         exact=[(*found.entity, found.chunk) for found in exact],
         index_ms=run.timings["index"],
@@ -166,14 +173,6 @@ def _as_acting(narrowed: Where, user_id: int | None) -> Where:
         return narrowed
     conditions = (*narrowed.conditions, "user_id = %(acting)s")
     return Where(conditions, {**narrowed.values, "acting": user_id}, narrow=True)
-
-
-@contextmanager
-def _reading() -> Iterator[int | None]:
-    """A transaction that is rolled back, so that its settings end with it even inside another one."""
-    with transaction.atomic():
-        yield legs.prepare(PATIENCE)
-        transaction.set_rollback(True)
 
 
 Ranked = tuple[Found, float, dict[str, int | None]]  # the best chunk, the score, the rank in each list
@@ -217,7 +216,9 @@ def _load(ranked: Sequence[Ranked], space: Space, vector: str | None, lexemes: S
         )
         rows = {id_: rest for id_, *rest in cursor.fetchall()}
     there = [(found, score, ranks, rows[found.id]) for found, score, ranks in ranked if found.id in rows]
-    snippets = highlight.snippets([content for *_, (content, *_rest) in there], lexemes)
+    by_word = any(ranks["keyword"] for _found, _score, ranks, _row in there)
+    mark = highlight.snippets if by_word else highlight.plainly
+    snippets = mark([content for *_, (content, *_rest) in there], lexemes)
     return [
         Hit(
             *found.entity, found.chunk, content, snippet, score, ranks, similarity, user_id, json.loads(metadata),
@@ -250,6 +251,7 @@ class _Run:
         living = list(Space.objects.exclude(status=Status.RETIRED))
         self.space = next((space for space in living if space.status == Status.ACTIVE), None)
         self.switching = len(living) > 1
+        self.indexed = False
 
     def note(self, what: str) -> None:
         if what not in self.degraded:
@@ -280,20 +282,30 @@ class _Run:
             return None
         return as_sql(vector)
 
-    def nearest(self, scope: Scope, vector: str, depth: int) -> list[Found]:
+    @contextmanager
+    def reading(self, space: Space) -> Iterator[int | None]:
+        """A transaction that is rolled back, so that its settings end with it even inside another one."""
+        with transaction.atomic():
+            acting, self.indexed = legs.prepare(space, PATIENCE)
+            yield acting
+            transaction.set_rollback(True)
+
+    def nearest(self, scope: Scope, vector: str, depth: int, *, alone: bool) -> list[Found]:
         def look() -> list[Found]:
             exact = legs.few(scope)
-            if not exact and not vector_index.valid(scope.space):
+            if not exact and not self.indexed:
                 self.note("no_index")
                 exact = True
             self.scan = "exact" if exact else "index"
             return legs.by_vector(scope, vector, depth, exact=exact)
 
-        return self.leg("vector", look)
+        return self.leg("vector", look, alone=alone)
 
-    def leg(self, name: str, look: Callable[[], list[Found]]) -> list[Found]:
+    def leg(self, name: str, look: Callable[[], list[Found]], *, alone: bool) -> list[Found]:
         """One of the two searches: that it takes too long must not cost the other's hits."""
         try:
+            if alone:  # nothing to save from it
+                return self.timed(name, look)
             with transaction.atomic():
                 return self.timed(name, look)
         except DatabaseError as error:

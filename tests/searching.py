@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from search import coverage, embedders, embedding, indexing, spaces
+from django.db import connection
+
+from search import coverage, embedders, embedding, indexing, spaces, watching
+from search.declarations import Searchable, declare, withdraw
 from search.models import Space
 from search.query import Results, search
 from tests.embedding import BagOfWords
@@ -49,3 +52,28 @@ def texts(found: Results) -> list[str]:
 
 def find(text: str, **options: Any) -> list[str]:
     return texts(search(text, **options))
+
+
+@contextmanager
+def titles() -> Iterator[Searchable]:
+    """Conversations can be found by their title for the length of the block: rows that change, unlike messages."""
+    one = Searchable(
+        entity_type="title",
+        model="conversations.Conversation",
+        label="titles",
+        text=lambda row: row.title,
+        user=lambda row: row.user_id,
+        metadata=lambda row: {"channel": row.channel},
+        deleted=lambda row: row.mode == "closed",
+        watch=("title", "mode", "user_id"),
+    )
+    declare(one)
+    try:
+        watching.watch()
+        yield one
+    finally:
+        withdraw("title")
+        with connection.cursor() as cursor:
+            for trigger in ("search_added", "search_changed", "search_gone"):
+                cursor.execute(f"DROP TRIGGER {trigger} ON conversations")
+            cursor.execute("DROP FUNCTION search_watch_conversations, search_forget_conversations")

@@ -26,6 +26,7 @@ class Page:
     url_name: str
     icon: str
     allowed: Callable[[HttpRequest], bool] = lambda request: request.user.is_staff
+    asks: str = ""  # the parameter of a page that answers questions: the palette hands it what was typed
 
 
 PAGES: list[Page] = []

@@ -19,7 +19,7 @@ class ConversationsConfig(AppConfig):
 
     def ready(self) -> None:
         from config.navigation import PAGES, Page
-        from conversations import approvals, metrics, recalling, searchable  # noqa: F401  declare what others call
+        from conversations import approvals, metrics, naming, recalling, searchable  # noqa: F401  declare what others call
 
         for kind, page in PLACES.items():
             places.register(kind, f"admin:conversations_{page}")

@@ -32,6 +32,7 @@ SCOPES = {  # a new call without a line here fails below
     ("POST", "/api/sessions/{session_id}/typing"): Scope.INBOUND,
     ("GET", "/api/sessions/{session_id}/turns"): Scope.READ,
     ("GET", "/api/sessions/{session_id}/events"): Scope.READ,
+    ("GET", "/api/search"): Scope.SEARCH,
 }
 OPEN = {"/api/openapi.json", "/api/docs", "/api/", "/api/<path:rest>"}  # no key needed: they tell nothing
 

@@ -10,7 +10,7 @@ from django.db import connection
 from config.columns import clock
 from config.crash import crash_point
 from config.queue import every, finder, task
-from conversations import answering, buffering, delivering, outbox
+from conversations import answering, buffering, delivering, outbox, receiving
 from conversations.log import ConversationNotFoundError
 from conversations.models import Delivery, MessageBuffer, Turn
 
@@ -20,7 +20,7 @@ KEEP_UPDATES = "30 days"  # a channel repeats an update for a day
 KEEP_GATES = "1 day"
 
 
-@task(buffering.FLUSH, timeout=30)
+@task(receiving.FLUSH, timeout=30)
 def flush(conversation_id: str, interview_step: int) -> None:
     """A burst may be over."""
     try:

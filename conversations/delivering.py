@@ -294,7 +294,7 @@ def _channel_answers(channel: str) -> None:
 def _backoff(attempts: int) -> float:
     """Twice as long each time, within a quarter more or less, so that a crowd does not come back as a crowd."""
     seconds = min(LONGEST_BACKOFF, settings.DELIVERY_BACKOFF * 2 ** (attempts - 1))
-    return seconds * random.uniform(0.75, 1.25)  # noqa: S311  jitter, not a secret
+    return float(seconds * random.uniform(0.75, 1.25))  # noqa: S311  jitter, not a secret
 
 
 # --- who is sent to, and by what ---

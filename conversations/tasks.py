@@ -76,10 +76,11 @@ def wake_overdue_turns() -> int:
 def wake_overdue_deliveries() -> int:
     """Parts whose wake-up is gone, or whose sender died."""
     overdue = Delivery.objects.overdue().filter(next_attempt_at__lte=clock() - LATE)
-    rows = list(overdue.values_list("conversation_id", "channel").distinct()[:AT_ONCE])
-    for conversation_id, channel in rows:
+    rows = overdue.values_list("conversation_id", "channel").distinct()[:AT_ONCE]
+    found = [(id_, channel) for id_, channel in rows if id_ is not None]
+    for conversation_id, channel in found:
         outbox.wake(conversation_id, channel)
-    return len(rows)
+    return len(found)
 
 
 @every(3600, offset=600)

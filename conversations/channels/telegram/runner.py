@@ -57,10 +57,10 @@ def _poll(bot: Client, order: Order) -> None:
     while not order.stop.asked:
         try:
             for raw in asking.updates(offset):
-                if order.stop.asked:
-                    return
                 accept(raw, bot.bot_id, order)
                 offset = _behind(raw, offset)
+                if order.stop.wait(0):
+                    return
             troubles = 0
         except (TelegramError, OperationalError, InterfaceError) as error:
             pause = _pause(error, troubles)

@@ -182,6 +182,10 @@ CHECKPOINTS_KEEP_DAYS = env.float("CHECKPOINTS_KEEP_DAYS", 7.0)
 GIT_COMMIT = env.str("GIT_COMMIT", "")
 GIT_BRANCH = env.str("GIT_BRANCH", "")
 
+# --- how do bots reach people? ---
+BOT_OUTAGE_PATIENCE = env.float("BOT_OUTAGE_PATIENCE", 60.0)
+BOT_JOURNAL_LIMIT = env.int("BOT_JOURNAL_LIMIT", 64 * 1024 * 1024)
+
 # --- in which languages? ---
 LANGUAGE_CODE = env.str("LANGUAGE_CODE", "en")
 LANGUAGES = [("en", _("English")), ("ru", _("Russian"))]

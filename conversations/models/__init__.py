@@ -1,16 +1,19 @@
 """The tables of what was said, one file each."""
 
 from conversations.models.api_key import ApiKey, Scope
+from conversations.models.bot import Bot
 from conversations.models.conversation import Conversation, Mode
 from conversations.models.delivery import Delivery, DeliveryStatus
 from conversations.models.message import Message, Role
 from conversations.models.message_buffer import MessageBuffer
 from conversations.models.message_fate import Fate, MessageFate
+from conversations.models.outage import Outage
 from conversations.models.tally import Tally
 from conversations.models.turn import Trigger, Turn, TurnStatus
 
 __all__ = [
     "ApiKey",
+    "Bot",
     "Conversation",
     "Delivery",
     "DeliveryStatus",
@@ -19,6 +22,7 @@ __all__ = [
     "MessageBuffer",
     "MessageFate",
     "Mode",
+    "Outage",
     "Role",
     "Scope",
     "Tally",

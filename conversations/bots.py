@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import structlog
 from django.db import DatabaseError, InterfaceError, connection
@@ -40,7 +41,12 @@ LIVING = "SELECT count(*) FROM bots WHERE stopped_at IS NULL"
 def alive(channel: str, account: str) -> Iterator[None]:
     """Let it be seen, for the length of the block, that this account is served; an outage of the database is waited
     out in silence, since others tell of it."""
-    row = {"channel": channel, "account": account[:100], "host": socket.gethostname(), "pid": os.getpid()}
+    row: dict[str, Any] = {
+        "channel": channel,
+        "account": account[:100],
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+    }
     over = threading.Event()
     thread = threading.Thread(target=_beat, args=(row, over), name="bot-heartbeat", daemon=True)
     thread.start()
@@ -51,7 +57,7 @@ def alive(channel: str, account: str) -> Iterator[None]:
         thread.join()
 
 
-def _beat(row: dict[str, object], over: threading.Event) -> None:
+def _beat(row: dict[str, Any], over: threading.Event) -> None:
     try:
         while not over.is_set():
             _write(BEAT, row)
@@ -61,7 +67,7 @@ def _beat(row: dict[str, object], over: threading.Event) -> None:
         connection.close()
 
 
-def _write(statement: str, row: dict[str, object]) -> None:
+def _write(statement: str, row: dict[str, Any]) -> None:
     try:
         with connection.cursor() as cursor:
             cursor.execute(statement, row)

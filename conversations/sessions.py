@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 
 from agents import audit
 from conversations import unanswered
-from conversations.log import ConversationNotFoundError
+from conversations.log import ConversationNotFoundError, clear
 from conversations.models import Conversation, Fate, Mode
 
 log = structlog.get_logger(__name__)
@@ -58,6 +58,15 @@ def close(conversation_id: UUID, *, by: str) -> bool:
     if closed:
         log.info("conversation closed", conversation=str(conversation_id), by=by)
     return bool(closed)
+
+
+def start_over(conversation_id: UUID, *, by: str) -> Conversation:
+    """Mark all that was said deleted, end the conversation, and open the next one of the same chat."""
+    with transaction.atomic():
+        before = get(conversation_id)
+        clear(conversation_id, by=by)
+        close(conversation_id, by=by)
+        return open(before.user_id, chat_id=before.chat_id, channel=before.channel, agent_id=before.agent_id)[0]
 
 
 def _fresh(conversation: Conversation) -> Conversation:

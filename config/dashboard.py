@@ -21,6 +21,7 @@ CHECKS: dict[str, str | Promise] = {  # checks without a title here show their o
     "queue": _("Queue"),
     "bots": _("Bots"),
     "outages": _("Answered without the database"),
+    "deliveries": _("Deliveries"),
 }
 
 
@@ -48,7 +49,7 @@ def start_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "rooms": [_room(label, entry) for label, entry in navigation.rooms(request).items()],
         "checks": [
             {"title": CHECKS.get(result.name, result.name), "result": result}
-            for result in health.run([*health.READINESS, *health.WATCHED])
+            for result in health.run([*health.READINESS, *health.CONCERNS])
         ],
         "doors": [{"title": door.title, "says": door.says, "url": url} for door in DOORS if (url := _url(door))],
     }

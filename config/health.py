@@ -80,7 +80,7 @@ def migrations() -> Result:
 
 
 READINESS: list[Check] = [database, extension, migrations]
-WATCHED: list[Check] = []  # staff see these beside the others; one that fails does not make us unready
+CONCERNS: list[Check] = []  # what people should look at; no reason to send no more requests
 
 
 def run(checks: list[Check]) -> list[Result]:

@@ -174,6 +174,9 @@ class Channel:
     label: str | Promise
     folder: str = ""  # below this package; none: other code serves it (HTTP, the web page)
     pushes: bool = False  # answers are handed over by a transport; else the client reads the log itself
+    by_runner: bool = (
+        False  # its bot alone can send (`delivering.serve`), no worker: there is one session of an account
+    )
     needs: tuple[str, ...] = ()  # modules that are not always installed
     install: str = ""  # how to get them
 
@@ -208,7 +211,7 @@ CHANNELS: dict[str, Channel] = {
         Channel("console", _("terminal"), "console"),
         Channel("telegram", _("Telegram bot"), "telegram", pushes=True, needs=("telegram",), install="make install"),
         Channel(
-            "mtproto", _("Telegram user account"), "mtproto", pushes=True, needs=("telethon",),
+            "mtproto", _("Telegram user account"), "mtproto", pushes=True, by_runner=True, needs=("telethon",),
             install="pip install --require-hashes -r requirements-mtproto.txt",
         ),
     )

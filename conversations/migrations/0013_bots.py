@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("conversations", "0009_turn_drafts")]
+    dependencies = [("conversations", "0012_channel_updates")]
 
     operations = [
         migrations.CreateModel(

@@ -2,8 +2,11 @@
 
 from conversations.models.api_key import ApiKey, Scope
 from conversations.models.bot import Bot
+from conversations.models.channel_update import ChannelUpdate
+from conversations.models.chat_move import ChatMove
 from conversations.models.conversation import Conversation, Mode
 from conversations.models.delivery import Delivery, DeliveryStatus
+from conversations.models.delivery_gate import DeliveryGate
 from conversations.models.message import Message, Role
 from conversations.models.message_buffer import MessageBuffer
 from conversations.models.message_fate import Fate, MessageFate
@@ -14,8 +17,11 @@ from conversations.models.turn import Trigger, Turn, TurnStatus
 __all__ = [
     "ApiKey",
     "Bot",
+    "ChannelUpdate",
+    "ChatMove",
     "Conversation",
     "Delivery",
+    "DeliveryGate",
     "DeliveryStatus",
     "Fate",
     "Message",

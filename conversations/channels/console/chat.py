@@ -16,12 +16,13 @@ from uuid import UUID
 import structlog
 from django.db import DatabaseError, InterfaceError, connection
 
-from conversations import live, log, sessions
+from conversations import live, log
 from conversations.channels import Order
 from conversations.channels.console import commands, updates
 from conversations.channels.console.following import Following
 from conversations.channels.console.helper import Helper
 from conversations.channels.console.transport import YOU, Screen
+from conversations.commands import carry_out
 from conversations.live import Happened
 from conversations.outage import NOBODY, Outage, StoppedError
 
@@ -132,9 +133,8 @@ class Chat:
         if self.under_way:
             self.screen.note("One moment: a message is still being stored.")
             return
-        sessions.start_over(self.id, by=f"console {updates.who(self.order)}")
+        carry_out(self.id, "reset", by=f"console {updates.who(self.order)}")
         self.seen = -1
-        self.screen.note("A new conversation begins.")
         self.open()
 
     # --- in the thread that stores ---

@@ -76,6 +76,25 @@ def _write(statement: str, row: dict[str, Any]) -> None:
             connection.close()
 
 
+OUTAGES = """
+SELECT count(*), coalesce(sum(extract(epoch FROM ended_at - began_at)) / 60, 0)::float8, coalesce(sum(updates), 0),
+    coalesce(sum(answers), 0), coalesce(sum(rejected + damaged), 0)
+FROM outages WHERE ended_at > clock_timestamp() - interval '1 day'
+"""
+
+
+def outages() -> Result:
+    """Did a bot have to answer without the database today?"""
+    with connection.cursor() as cursor:
+        cursor.execute(OUTAGES)
+        number, minutes, updates, answers, lost = cursor.fetchone()
+    if not number:
+        return Result("outages", True, "none in the last day")
+    left = f"; {lost} could not be stored, see DATA_DIR/journals" if lost else ""
+    detail = f"{minutes:.1f} minutes in the last day: {updates} updates, {answers} answers{left}"
+    return Result("outages", False, detail, "Why was the database away? The list of outages tells when.")
+
+
 def bots() -> Result:
     """Does every bot that was not stopped still live?"""
     with connection.cursor() as cursor:

@@ -23,7 +23,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from agents import offline
 from agents.errors import AgentError
 from config.crash import crash_point
-from conversations import replaying
+from conversations import parts, replaying
 from conversations.burst import Window, command_in, is_blank
 from conversations.channels import Address, Later, Lost, Order, Refused, Result, Sent, Transport
 from conversations.journal import Journal, JournalFullError
@@ -48,10 +48,6 @@ class StoppedError(Exception):
     """The bot was asked to stop before the update was safe: the other side must keep it."""
 
 
-def whole(text: str, _limit: int) -> list[tuple[int, int]]:
-    return [(0, len(text))]
-
-
 @dataclass
 class Burst:
     """What one person said in the outage and has no answer yet."""
@@ -70,8 +66,8 @@ class Outage:
     account: str
     take: Callable[[Update], object]  # the normal way: our verbs, idempotent, in their own transactions
     heard: Callable[[Update], Heard | None]  # what a person said, where that is what the update is about
+    place: Callable[[Update], UUID]  # the conversation it belongs to, opened if need be; in the caller's transaction
     transport: Callable[[], Transport]
-    cut: Callable[[str, int], list[tuple[int, int]]] = whole  # where a text's parts begin and end
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _over: threading.Event = field(default_factory=threading.Event)
     _away_since: float | None = None
@@ -227,7 +223,7 @@ class Outage:
     def _answer(self, burst: Burst) -> None:
         """Ask the agent, write down what it says, then send it: a crash in between leaves an honest `unknown`."""
         last = burst.said[-1]
-        address = Address(last.chat_id, last.user_id, NOBODY, last.metadata)
+        address = Address(last.chat_id, last.user_id, NOBODY, last.where)
         transport = self.transport()
         transport.show_typing(address)
         try:
@@ -237,7 +233,7 @@ class Outage:
             logger.error("no answer in the outage; it will come after it", reason=type(error).__name__, exc_info=error)
             self._write({"kind": "left", "burst": burst.numbers, "reason": f"{type(error).__name__}: {error}"[:500]})
             return
-        places = self.cut(text, transport.limit)
+        places = parts.cut(text, transport.limit)
         number = burst.numbers[0]
         record = {"kind": "answer", "burst": burst.numbers, "text": text, "parts": places, "at": _now()}
         if not self._write({**record, "agent": agent.name, "version": agent.version}):
@@ -284,7 +280,7 @@ class Outage:
         """Everything in order, while no update may pass; False where the database went away again."""
         with self._lock:
             try:
-                done = replaying.store(self.journal, self.order, self.take)
+                done = replaying.store(self.journal, self.take, self.place)
             except (DatabaseError, InterfaceError) as error:
                 connection.close()
                 logger.error("the journal is not stored yet", reason=type(error).__name__, exc_info=error)

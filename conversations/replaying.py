@@ -19,9 +19,8 @@ from django.db import InterfaceError, InternalError, OperationalError, connectio
 from agents import audit
 from config.columns import clock
 from config.crash import crash_point
-from conversations import burst, fates, log, sessions
+from conversations import burst, fates, log, outbox, sessions
 from conversations.buffering import lock
-from conversations.channels import Order
 from conversations.journal import Journal, Record
 from conversations.models import Conversation, Fate, Trigger, Turn, TurnStatus
 
@@ -37,6 +36,7 @@ class Heard:
     external_id: str
     content: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    where: Mapping[str, Any] = field(default_factory=dict)  # what the transport needs beside the chat
 
 
 @dataclass
@@ -60,8 +60,11 @@ def is_away(error: BaseException) -> bool:
     return isinstance(error, (OperationalError, InterfaceError))
 
 
-def store(journal: Journal, order: Order, take: Callable[[dict[str, Any]], object]) -> Done:
-    """Put the whole journal into the database. Raises on an outage, and may then be called again."""
+def store(journal: Journal, take: Callable[[dict[str, Any]], object], place: Callable[[dict[str, Any]], UUID]) -> Done:
+    """Put the whole journal into the database; `take` does an update, `place` only finds its conversation.
+
+    Raises on an outage, and may then be called again.
+    """
     ended_at = datetime.now(UTC)
     done = Done(minutes=round((ended_at - journal.began_at).total_seconds() / 60, 1), damaged=journal.damaged)
     answers, members = _answers(journal)
@@ -72,7 +75,7 @@ def store(journal: Journal, order: Order, take: Callable[[dict[str, Any]], objec
                 take(record["update"])
             elif answer["first"] == number:
                 done.answers += 1
-                _store_answered(journal, order, answer)
+                _store_answered(journal, answer, place)
         except Exception as error:
             if is_away(error):
                 raise
@@ -108,12 +111,10 @@ def _answers(journal: Journal) -> tuple[dict[int, Record], dict[int, int]]:
 
 
 @transaction.atomic
-def _store_answered(journal: Journal, order: Order, answer: Record) -> None:
+def _store_answered(journal: Journal, answer: Record, place: Callable[[dict[str, Any]], UUID]) -> None:
     said = [(Heard(**record["heard"]), record["at"]) for record in answer["said"]]
-    person = said[0][0]
-    conversation, _created = sessions.open(
-        person.user_id, chat_id=person.chat_id, channel=order.channel, agent_id=order.agent_id
-    )
+    places = [place(record["update"]) for record in answer["said"]]
+    conversation = sessions.get(places[0])
     lock(conversation.id)
     entries = [
         log.append(
@@ -142,7 +143,7 @@ def _store_answered(journal: Journal, order: Order, answer: Record) -> None:
         Turn.objects.filter(pk=turn.id).update(reply_id=reply.id)
         fates.record(turn.input, Fate.ANSWERED, turn_id=turn.id)
     if not reply.repeated:
-        _record_parts(reply.id, order.channel, answer)
+        _record_parts(conversation.id, reply.id, journal.channel, answer)
 
 
 def _turn(journal: Journal, conversation: Conversation, entries: list[log.Entry], answer: Record) -> Turn:
@@ -180,27 +181,25 @@ def _turn(journal: Journal, conversation: Conversation, entries: list[log.Entry]
 
 
 RECORD_PART = """
-INSERT INTO deliveries (message_id, channel, part, status, attempts, external_id, error)
-VALUES (%(message)s, %(channel)s, %(part)s, %(status)s, %(attempts)s, %(external_id)s, %(error)s)
+INSERT INTO deliveries (message_id, channel, part, begins, ends, status, attempts, external_id, error, sent_at)
+VALUES (%(message)s, %(channel)s, %(part)s, %(begins)s, %(ends)s, %(status)s, %(attempts)s, %(external_id)s, %(error)s,
+    CASE WHEN %(status)s = 'sent' THEN clock_timestamp() END)
 """
 UNTOLD = {"status": "unknown", "external_id": "", "error": "The bot died while it was sending this."}
 UNTRIED = {"status": "pending", "external_id": "", "error": ""}
 
 
-def _record_parts(message_id: UUID, channel: str, answer: Record) -> None:
+def _record_parts(conversation_id: UUID, message_id: UUID, channel: str, answer: Record) -> None:
     """As the journal tells: the first part without a result may or may not have been sent, those behind it were not."""
     results = answer["results"]
     with connection.cursor() as cursor:
-        for part, _place in enumerate(answer["parts"]):
+        for part, (begins, ends) in enumerate(answer["parts"]):
             result = results.get(part) or (UNTOLD if part == len(results) and _went_on(results) else UNTRIED)
-            values: dict[str, Any] = {
-                "message": message_id,
-                "channel": channel,
-                "part": part,
-                "attempts": int(result is not UNTRIED),
-            }
-            wanted = {key: result[key] for key in ("status", "external_id", "error")}
-            cursor.execute(RECORD_PART, {**values, **wanted})
+            values: dict[str, Any] = {key: result[key] for key in ("status", "external_id", "error")}
+            values |= {"message": message_id, "channel": channel, "part": part, "begins": begins, "ends": ends}
+            cursor.execute(RECORD_PART, {**values, "attempts": int(result is not UNTRIED)})
+            if result["status"] == "pending":
+                outbox.wake(conversation_id, channel)
 
 
 def _went_on(results: Mapping[int, Record]) -> bool:

@@ -61,6 +61,7 @@ def _outage(stack: ExitStack, order: Order, screen: Screen) -> Outage:
             f"{updates.who(order)} {order.agent} {number}",
             take=partial(updates.take, order),
             heard=partial(updates.heard, order),
+            place=lambda _update: updates.conversation(order).id,
             transport=lambda: screen,
         )
         try:

@@ -19,6 +19,8 @@ CHECKS: dict[str, str | Promise] = {  # checks without a title here show their o
     "migrations": _("Schema is up to date"),
     "worker": _("Worker"),
     "queue": _("Queue"),
+    "bots": _("Bots"),
+    "outages": _("Answered without the database"),
     "deliveries": _("Deliveries"),
 }
 

@@ -204,6 +204,12 @@ EMBEDDINGS_BATCH = env.int("EMBEDDINGS_BATCH", 64)
 EMBEDDINGS_TIMEOUT = env.float("EMBEDDINGS_TIMEOUT", 30.0)
 EMBEDDINGS_QUERY_TIMEOUT = env.float("EMBEDDINGS_QUERY_TIMEOUT", 2.0)
 
+# --- how do bots reach people? ---
+TELEGRAM_API_ID = env.int("TELEGRAM_API_ID", 0)
+TELEGRAM_API_HASH = env.str("TELEGRAM_API_HASH", "")
+BOT_OUTAGE_PATIENCE = env.float("BOT_OUTAGE_PATIENCE", 60.0)
+BOT_JOURNAL_LIMIT = env.int("BOT_JOURNAL_LIMIT", 64 * 1024 * 1024)
+
 # --- in which languages? ---
 LANGUAGE_CODE = env.str("LANGUAGE_CODE", "en")
 LANGUAGES = [("en", _("English")), ("ru", _("Russian"))]

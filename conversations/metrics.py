@@ -2,14 +2,16 @@
 
 from prometheus_client.core import CounterMetricFamily
 
+from config.doctor import THERE
 from config.health import CONCERNS
 from config.metrics import NUMBERS, Number
-from conversations import undelivered
+from conversations import bots, undelivered
 from conversations.reconcile import FORGOTTEN_TODAY
 
 LAST_HOUR = "created_at > clock_timestamp() - interval '1 hour'"
 
-CONCERNS += [undelivered.deliveries]
+CONCERNS += [undelivered.deliveries, bots.bots, bots.outages]
+THERE.append(bots.bots)
 NUMBERS += [
     Number("parley_bursts_open", "Bursts that are being listened to.", "SELECT count(*) FROM message_buffers"),
     Number(
@@ -59,6 +61,21 @@ NUMBERS += [
         "parley_messages_without_fate",
         "Messages of the last day that neither wait nor have a fate; anything but 0 is a bug (manage.py reconcile).",
         FORGOTTEN_TODAY,
+    ),
+    Number(
+        "parley_bot_heartbeat_age_seconds",
+        "Age of the last heartbeat of each bot that was not stopped.",
+        "SELECT extract(epoch FROM clock_timestamp() - beat_at)::float8, channel, account FROM bots"
+        " WHERE stopped_at IS NULL",
+        labels=["channel", "account"],
+    ),
+    Number(
+        "parley_outage_updates",
+        "What bots heard and answered without the database, and what of it could not be stored, since the beginning.",
+        "SELECT sum(updates), 'heard' FROM outages UNION ALL SELECT sum(answers), 'answered' FROM outages"
+        " UNION ALL SELECT sum(rejected + damaged), 'lost' FROM outages",
+        labels=["what"],
+        kind=CounterMetricFamily,
     ),
     Number(
         "parley_counted",

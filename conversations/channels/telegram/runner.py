@@ -11,10 +11,13 @@ from django.db import InterfaceError, OperationalError, close_old_connections
 from telegram import User
 from telegram.error import Conflict, Forbidden, InvalidToken, NetworkError, RetryAfter, TelegramError
 
+from conversations import bots
 from conversations.channels import ChannelAwayError, ChannelUnavailableError, Order
-from conversations.channels.telegram import client, commands, updates
+from conversations.channels.telegram import NAME, client, commands, reading, updates
 from conversations.channels.telegram.client import Client
 from conversations.channels.telegram.reading import UnreadableError
+from conversations.channels.telegram.transport import Telegram
+from conversations.outage import Outage, StoppedError
 
 logger = structlog.get_logger(__name__)
 
@@ -26,10 +29,23 @@ def run(order: Order) -> None:
     bot = client.connected()
     try:
         me = _introduced(bot)
-        order.ready(f"Telegram bot @{me.username} listens by long polling")
-        _poll(bot, order)
+        with bots.alive(NAME, f"@{me.username}"), _outage(bot, order) as outage:
+            order.ready(f"Telegram bot @{me.username} listens by long polling")
+            _poll(bot, order, outage)
     finally:
         bot.close()
+
+
+def _outage(bot: Client, order: Order) -> Outage:
+    """What stands in for the database while it is away."""
+    return Outage(
+        order,
+        str(bot.bot_id),
+        take=lambda raw: updates.take(raw, bot_id=bot.bot_id, agent_id=order.agent_id),
+        heard=updates.without_database,
+        place=lambda raw: updates.place(raw, bot_id=bot.bot_id, agent_id=order.agent_id),
+        transport=lambda: Telegram(bot),
+    )
 
 
 def _introduced(bot: Client) -> User:
@@ -50,18 +66,20 @@ def _introduced(bot: Client) -> User:
     return me
 
 
-def _poll(bot: Client, order: Order) -> None:
+def _poll(bot: Client, order: Order, outage: Outage) -> None:
     offset: int | None = None
     troubles = 0
     asking = Asking(bot, order)
     while not order.stop.asked:
         try:
             for raw in asking.updates(offset):
-                accept(raw, bot.bot_id, order)
+                accept(raw, outage)
                 offset = _behind(raw, offset)
                 if order.stop.wait(0):
                     return
             troubles = 0
+        except StoppedError:
+            return
         except (TelegramError, OperationalError, InterfaceError) as error:
             pause = _pause(error, troubles)
             troubles += 1
@@ -93,10 +111,10 @@ class Asking:
             self._open.cancel()
 
 
-def accept(raw: dict[str, Any], bot_id: int, order: Order) -> None:
-    """Raises where the database is away: then the update stays with Telegram."""
+def accept(raw: dict[str, Any], outage: Outage) -> None:
+    """Returns once it is committed or in the journal; raises StoppedError where it stays with Telegram."""
     try:
-        updates.take(raw, bot_id=bot_id, agent_id=order.agent_id)
+        outage.handle(raw, key=str(reading.identity(raw)[0]))
     except UnreadableError as error:
         logger.error("update unreadable", reason=str(error))
 

@@ -22,6 +22,7 @@ from conversations.channels.telegram.reading import DELETIONS, EDITS, MESSAGES, 
 from conversations.errors import BlankMessageError, ConversationClosedError
 from conversations.log import ExternalIdTakenError
 from conversations.models import Conversation, Message
+from conversations.replaying import Heard
 
 logger = structlog.get_logger(__name__)
 
@@ -87,6 +88,27 @@ def heard(raw: Mapping[str, Any]) -> Post | None:
         return None
     post = reading.read(raw, kind)
     return post if isinstance(post, Post) else None
+
+
+def without_database(raw: Mapping[str, Any]) -> Heard | None:
+    """The same in the words of `outage`, with where in the chat an answer belongs."""
+    post = heard(raw)
+    if post is None:
+        return None
+    where = {NAME: dict(post.where)}
+    return Heard(post.user_id, post.chat_id, post.external_id, post.content, dict(post.metadata), where)
+
+
+def place(raw: Mapping[str, Any], *, bot_id: int, agent_id: UUID | None = None) -> UUID:
+    """Claim what was answered in an outage, and find its conversation; in the caller's transaction."""
+    update = Incoming(raw, bot_id, *reading.identity(raw), agent_id)
+    post = heard(raw)
+    if post is None:
+        raise UnreadableError("Nobody said anything in it.")
+    _claim(update)
+    conversation = _conversation(post, agent_id)
+    _remember(conversation, post)
+    return conversation.pk
 
 
 def _act(update: Incoming) -> str:

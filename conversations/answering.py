@@ -25,6 +25,7 @@ from config.queue.running import patiently
 from conversations import drafts, log, turns
 from conversations.buffering import wake_turns
 from conversations.drafts import Drafting
+from conversations.presence import Presence
 from conversations.turns import Busy, Claimed, Idle, LeaseLost, Settled
 
 logger = structlog.get_logger(__name__)
@@ -116,9 +117,11 @@ def kept_alive(claimed: Claimed, drafting: Drafting) -> Iterator[threading.Event
 def _beat(claimed: Claimed, drafting: Drafting, ours: threading.Event, over: threading.Event) -> None:
     """In a thread with a connection of its own, which is opened only for a turn that takes a while."""
     renewed = time.monotonic()
+    presence = Presence(claimed.conversation_id)
     try:
         while not over.wait(drafts.TELL_EVERY):
             try:
+                presence.show()
                 drafting.tell()
                 if time.monotonic() - renewed >= settings.INTERVIEW_TURN_LEASE / 3:
                     renewed = time.monotonic()

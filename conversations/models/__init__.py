@@ -1,24 +1,34 @@
 """The tables of what was said, one file each."""
 
 from conversations.models.api_key import ApiKey, Scope
+from conversations.models.bot import Bot
+from conversations.models.channel_update import ChannelUpdate
+from conversations.models.chat_move import ChatMove
 from conversations.models.conversation import Conversation, Mode
 from conversations.models.delivery import Delivery, DeliveryStatus
+from conversations.models.delivery_gate import DeliveryGate
 from conversations.models.message import Message, Role
 from conversations.models.message_buffer import MessageBuffer
 from conversations.models.message_fate import Fate, MessageFate
+from conversations.models.outage import Outage
 from conversations.models.tally import Tally
 from conversations.models.turn import Trigger, Turn, TurnStatus
 
 __all__ = [
     "ApiKey",
+    "Bot",
+    "ChannelUpdate",
+    "ChatMove",
     "Conversation",
     "Delivery",
+    "DeliveryGate",
     "DeliveryStatus",
     "Fate",
     "Message",
     "MessageBuffer",
     "MessageFate",
     "Mode",
+    "Outage",
     "Role",
     "Scope",
     "Tally",

@@ -21,10 +21,14 @@ from conversations.channels import (
     UnknownChannelError,
     channel,
 )
-from tests import paper_channel
+from tests import paper_channel, telegram_stage
 from tests.paper_channel import Stage
 
-STAGES: dict[str, Callable[[], AbstractContextManager[Stage]]] = {"paper": paper_channel.stage}
+STAGES: dict[str, Callable[[], AbstractContextManager[Stage]]] = {
+    "paper": paper_channel.stage,
+    "telegram": telegram_stage.fake,
+    "real telegram": telegram_stage.real,
+}
 FOLDER = Path(conversations.channels.__file__).parent
 TEXTS = [
     "Good morning",

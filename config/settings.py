@@ -198,6 +198,7 @@ GIT_BRANCH = env.str("GIT_BRANCH", "")
 TELEGRAM_API_ID = env.int("TELEGRAM_API_ID", 0)
 TELEGRAM_API_HASH = env.str("TELEGRAM_API_HASH", "")
 BOT_OUTAGE_PATIENCE = env.float("BOT_OUTAGE_PATIENCE", 60.0)
+BOT_JOURNALS = DATA_DIR / "journals"
 BOT_JOURNAL_LIMIT = env.int("BOT_JOURNAL_LIMIT", 64 * 1024 * 1024)
 
 # --- in which languages? ---

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from uuid import UUID
 
 import structlog
@@ -28,9 +29,10 @@ class Following:
 
     def stop(self) -> None:
         self._over = True
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
-        self._thread.join()
+        while self._thread.is_alive():  # Python 3.11's wait_for may swallow one cancellation
+            with suppress(RuntimeError):  # the loop was closed meanwhile
+                self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+            self._thread.join(0.2)
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -47,5 +49,7 @@ class Following:
         if self._over:
             return
         async for happened in live.follow(self.conversation_id, after_index=self.after_index):
+            if self._over:
+                return
             if happened is not None:
                 self.tell(happened)

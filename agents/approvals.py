@@ -69,7 +69,15 @@ def _run(call: ToolCall) -> str:
     tool = calls.code_of(row) if row else None
     if tool is None:
         raise LookupError("The tool was switched off since.")
-    asker = Call(call.turn_id, call.number, call.conversation_id, call.user_id, call.agent, call.agent_version)
+    asker = Call(
+        call.turn_id,
+        call.number,
+        call.conversation_id,
+        call.user_id,
+        call.agent,
+        call.agent_version,
+        call.message_id,
+    )
     return calls.run(asker, call.arguments, tool)
 
 

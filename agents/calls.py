@@ -26,6 +26,8 @@ from agents.models.agent import Agent
 from agents.refusals import record_refusal
 from agents.text import storable
 from agents.tools import TOOLS, Call, Tool
+from config import origin
+from config.origin import Origin
 
 logger = structlog.get_logger(__name__)
 
@@ -160,9 +162,22 @@ def run(call: Call, arguments: Mapping[str, Any], tool: Tool) -> str:
     """The tool itself, as the end user, within the caller's transaction."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(int(1000 * tool.timeout))])
-    with rights.of_user(call.user_id):
+    with rights.of_user(call.user_id), origin.written_by(_writer(call)):
         result = tool.function(call, **arguments)
     return as_text(result)
+
+
+def _writer(call: Call) -> Origin:
+    """What a tool writes has the turn, the message and the agent's version beside it, whatever the tool tells."""
+    return Origin(
+        "agent",
+        call.agent or "agent",
+        user_id=call.user_id,
+        agent_version=call.agent_version,
+        conversation_id=call.conversation_id,
+        turn_id=call.turn_id,
+        message_id=call.message_id,
+    )
 
 
 def as_text(result: Any) -> str:
@@ -225,6 +240,7 @@ def _write(call: Call, asked: Asked, status: CallStatus, text: str, since: float
         user_id=call.user_id,
         agent=call.agent,
         agent_version=call.agent_version,
+        message_id=call.message_id,
         tool=_name(asked),
         arguments=storable(asked.arguments),
         status=status,

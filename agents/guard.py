@@ -17,7 +17,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, SystemMessage, ToolMessage
 from langchain_core.messages.ai import UsageMetadata
 
-from agents import calls
+from agents import calls, source
 from agents.calls import Asked, Offer
 from agents.config import Budgets
 from agents.errors import AgentError, NotOursError, OutOfBudgetError
@@ -119,6 +119,7 @@ class Guard(AgentMiddleware[TurnState, Run]):  # type: ignore[misc]
                 user_id=run.request.user_id,
                 agent=run.agent,
                 agent_version=run.agent_version,
+                message_id=source.of(run.request, asked["args"]),
             ),
             Asked(asked["name"], asked["args"]),
             run.offers.get(asked["name"]),

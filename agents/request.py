@@ -29,5 +29,6 @@ class Request:
     burst: Sequence[str]
     still_ours: Callable[[], bool]  # False once somebody else may run the turn: stop, nothing will be kept
     pinned: int | None = None  # the agent's version this interview began with
+    message_ids: Sequence[UUID] = ()  # of the burst, one for each
     first_run: bool = False  # nobody ran this turn before: there is nothing to go on from
     draft: Callable[[str], None] | None = None  # told the answer so far, as often as it likes to hear

@@ -20,3 +20,8 @@ def clock() -> Func:
 def is_json_object(column: str) -> Exact:
     """For a CHECK: neither an array nor a scalar, which callers could not merge with."""
     return Exact(Func(column, function="jsonb_typeof", output_field=models.TextField()), Value("object"))
+
+
+def is_json_array(column: str) -> Exact:
+    """For a CHECK: a list."""
+    return Exact(Func(column, function="jsonb_typeof", output_field=models.TextField()), Value("array"))

@@ -91,6 +91,25 @@ def heal(cursor: CursorWrapper) -> None:
         cursor.execute(f"GRANT {rights} ON {table} TO {CLIENT}")
 
 
+def protect(cursor: CursorWrapper, table: str, mine: str, rights: str) -> None:
+    """What `Protect` does, for a table that no migration names."""
+    name = sql.Identifier(table).as_string()
+    condition = f"current_user <> '{CLIENT}' OR ({mine})"
+    made = make_client_role(cursor)
+    cursor.execute(f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
+    cursor.execute(f"CREATE POLICY own_rows ON {name} USING ({condition}) WITH CHECK ({condition})")
+    cursor.execute(f"COMMENT ON POLICY own_rows ON {name} IS {sql.Literal(rights).as_string()}")
+    if made:
+        cursor.execute(f"GRANT {rights} ON {name} TO {CLIENT}")
+
+
+def narrow(cursor: CursorWrapper, table: str, policy: str, allowed: str) -> None:
+    """One more condition on what the client writes there; what it sees stays."""
+    name, rule = sql.Identifier(table).as_string(), sql.Identifier(policy).as_string()
+    condition = f"current_user <> '{CLIENT}' OR ({allowed})"
+    cursor.execute(f"CREATE POLICY {rule} ON {name} AS RESTRICTIVE USING (true) WITH CHECK ({condition})")
+
+
 class Protect(Operation):
     """Migration operation: let `parley_client` see and write only the rows for which `mine` holds.
 
@@ -110,15 +129,8 @@ class Protect(Operation):
     def database_forwards(
         self, _app_label: str, schema_editor: BaseDatabaseSchemaEditor, _from: ProjectState, _to: ProjectState
     ) -> None:
-        table = sql.Identifier(self.table).as_string()
-        condition = f"current_user <> '{CLIENT}' OR ({self.mine})"
         with schema_editor.connection.cursor() as cursor:
-            made = make_client_role(cursor)
-            cursor.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
-            cursor.execute(f"CREATE POLICY own_rows ON {table} USING ({condition}) WITH CHECK ({condition})")
-            cursor.execute(f"COMMENT ON POLICY own_rows ON {table} IS {sql.Literal(self.rights).as_string()}")
-            if made:
-                cursor.execute(f"GRANT {self.rights} ON {table} TO {CLIENT}")
+            protect(cursor, self.table, self.mine, self.rights)
 
     def database_backwards(
         self, _app_label: str, schema_editor: BaseDatabaseSchemaEditor, _from: ProjectState, _to: ProjectState

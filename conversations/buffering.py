@@ -24,14 +24,14 @@ from config.queue import defer
 from conversations import burst, fates, log, tally, unanswered
 from conversations.errors import BlankMessageError, ConversationClosedError, UnknownActivityError
 from conversations.events import Activity, BufferFlush, MessageBuffered, TypingActivity
-from conversations.joining import Joined, join
 from conversations.listening import window_of
 from conversations.log import ConversationNotFoundError, Entry
 from conversations.models import Fate, MessageBuffer, Mode, Trigger
+from conversations.receiving import FLUSH, Waiting, store_waiting
 
 logger = structlog.get_logger(__name__)
 
-FLUSH, RUN = "bursts.flush", "turns.run"  # the tasks that look at a buffer, and at a conversation's turns
+RUN = "turns.run"  # the task that looks at a conversation's turns
 ACTIVITIES: tuple[Activity, ...] = get_args(Activity)
 STOPPED = "cancel"
 FINEST_EXTENSION = 0.5  # seconds: keystrokes closer together than this cost no write
@@ -64,12 +64,12 @@ def receive(  # noqa: PLR0913  keyword-only, each is something a channel may kno
     if burst.is_blank(content):
         raise BlankMessageError
     if settings.INTERVIEW_BUFFER_ENABLED and burst.command_in(content) is None:
-        joined = join(
+        waiting = store_waiting(
             conversation_id, content, external_id=external_id, metadata=metadata, question_context=question_context,
             interview_step=interview_step,
         )  # fmt: skip
-        if joined is not None:
-            return _told(joined, opened=False)
+        if waiting is not None:
+            return _told(waiting)
     with transaction.atomic():
         entry = log.append(
             conversation_id, "user", content, metadata=metadata, external_id=external_id, inbound=True
@@ -256,22 +256,22 @@ def _buffer(entry: Entry, question_context: str | None, interview_step: int | No
         return Received(entry, flush_at=flush_at, flush_id=flush_id)
     if opened:
         set_timer(entry.conversation_id, step, flush_at)
-    return _told(Joined(entry, step, flush_id, flush_at, size, wait_ms), opened=opened)
+    return _told(Waiting(entry, step, flush_id, flush_at, size, wait_ms, opened))
 
 
-def _told(joined: Joined, *, opened: bool) -> Received:
+def _told(waiting: Waiting) -> Received:
     """Say that the message waits now, once that is true."""
     event = MessageBuffered(
-        conversation_id=joined.entry.conversation_id,
-        interview_step=joined.interview_step,
-        message_index=joined.entry.message_index,
-        burst_size=joined.size,
-        opened=opened,
-        flush_id=joined.flush_id,
-        wait_ms=joined.wait_ms,
+        conversation_id=waiting.entry.conversation_id,
+        interview_step=waiting.interview_step,
+        message_index=waiting.entry.message_index,
+        burst_size=waiting.size,
+        opened=waiting.opened,
+        flush_id=waiting.flush_id,
+        wait_ms=waiting.wait_ms,
     )
     transaction.on_commit(event.tell)
-    return Received(joined.entry, flush_at=joined.flush_at, flush_id=joined.flush_id)
+    return Received(waiting.entry, flush_at=waiting.flush_at, flush_id=waiting.flush_id)
 
 
 # Nothing comes back where the conversation is not the agent's, or where the open burst has no room for the message.

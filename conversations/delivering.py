@@ -254,13 +254,15 @@ INSERT INTO delivery_gates AS gate (channel, chat_id, paused_until)
 VALUES (%(channel)s, %(chat)s, clock_timestamp() + %(after)s)
 ON CONFLICT (channel, chat_id) DO UPDATE SET paused_until = greatest(gate.paused_until, EXCLUDED.paused_until)
 """
+# One or two connections break every day; from the third in a row on we ask less and less often.
 PAUSE_ALL = """
 INSERT INTO delivery_gates AS gate (channel, chat_id, paused_until, failures)
-VALUES (%(channel)s, 0, clock_timestamp() + greatest(%(after)s, interval '1 second'), 1)
+VALUES (%(channel)s, 0, clock_timestamp() + %(after)s, 1)
 ON CONFLICT (channel, chat_id) DO UPDATE SET
     failures = gate.failures + (gate.paused_until <= clock_timestamp())::int,
-    paused_until = greatest(gate.paused_until, clock_timestamp()
-        + greatest(%(after)s, least(%(longest)s, 2 ^ least(gate.failures, 10)) * interval '1 second'))
+    paused_until = greatest(gate.paused_until, clock_timestamp() + greatest(%(after)s,
+        CASE WHEN gate.failures < 2 THEN 0 ELSE least(%(longest)s, 2 ^ least(gate.failures - 2, 10)) END
+        * interval '1 second'))
 """
 
 
@@ -279,7 +281,7 @@ def _pause(later: Later, channel: str, address: Address) -> None:
                 return
         if later.everybody or later.after:
             cursor.execute(PAUSE_ALL, values)
-            logger.warning("channel paused", channel=channel, reason=later.reason[:200])
+            logger.warning("channel in trouble", channel=channel, reason=later.reason[:200])
 
 
 def _channel_answers(channel: str) -> None:
@@ -292,7 +294,7 @@ def _channel_answers(channel: str) -> None:
 def _backoff(attempts: int) -> float:
     """Twice as long each time, within a quarter more or less, so that a crowd does not come back as a crowd."""
     seconds = min(LONGEST_BACKOFF, settings.DELIVERY_BACKOFF * 2 ** (attempts - 1))
-    return seconds * random.uniform(0.75, 1.25)  # noqa: S311  jitter, not a secret
+    return float(seconds * random.uniform(0.75, 1.25))  # noqa: S311  jitter, not a secret
 
 
 # --- who is sent to, and by what ---

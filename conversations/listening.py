@@ -14,28 +14,42 @@ from conversations.burst import Window
 HOLDS = 10.0  # seconds a process trusts what it looked up: a published change reaches open conversations by then
 MOST = 10_000  # conversations remembered
 
-AGENT = "SELECT agent_id, agent_version FROM conversations WHERE id = %s"
+LISTENED = "SELECT agent_id, agent_version, interview_step FROM conversations WHERE id = %s"
 
-_looked_up: dict[UUID, tuple[float, Debounce | None]] = {}
+_looked_up: dict[UUID, tuple[float, Debounce | None, int]] = {}
 
 
 def window_of(conversation_id: UUID) -> Window:
     """The window of this conversation; most messages of a burst cost no query for it."""
+    return Window.configured(_look(conversation_id)[1])
+
+
+def step_of(conversation_id: UUID) -> int:
+    """The step the conversation was at when we last looked: a guess, for callers who find out whether it is true."""
+    return _look(conversation_id)[2]
+
+
+def forget(conversation_id: UUID) -> None:
+    """Look again: the guess was wrong."""
+    _looked_up.pop(conversation_id, None)
+
+
+def _look(conversation_id: UUID) -> tuple[float, Debounce | None, int]:
     now = time.monotonic()
-    until, overrides = _looked_up.get(conversation_id, (0.0, None))
-    if until <= now:
+    found = _looked_up.get(conversation_id)
+    if found is None or found[0] <= now:
         if len(_looked_up) >= MOST:
             _looked_up.clear()
-        overrides = _overrides(conversation_id)
-        _looked_up[conversation_id] = (now + HOLDS, overrides)
-    return Window.configured(overrides)
+        found = _looked_up[conversation_id] = (now + HOLDS, *_ask(conversation_id))
+    return found
 
 
-def _overrides(conversation_id: UUID) -> Debounce | None:
-    found = ask(AGENT, (conversation_id,))
-    if not found or found[0][0] is None:
-        return None
+def _ask(conversation_id: UUID) -> tuple[Debounce | None, int]:
+    found = ask(LISTENED, (conversation_id,))
+    if not found:
+        return None, 0
+    agent_id, version, step = found[0]
     try:
-        return registry.version_for(*found[0]).config.debounce
+        return (None if agent_id is None else registry.version_for(agent_id, version).config.debounce), step
     except RegistryError:
-        return None  # the turn will say what is wrong; listening needs no agent
+        return None, step  # the turn will say what is wrong; listening needs no agent

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from django.db import connection
-
 from config.queue import defer
+from config.statements import ask
 from conversations.channels import CHANNELS, PULLED
 from conversations.log import Entry
 
@@ -16,18 +14,15 @@ SEND = "deliveries.send"  # the task that looks at a conversation's outbox
 
 ENQUEUE = """
 INSERT INTO deliveries (message_id, channel, status)
-SELECT %(message)s, channel, CASE WHEN channel = ANY(%(pulled)s) THEN 'sent' ELSE 'pending' END
-FROM conversations WHERE id = %(conversation)s
+SELECT %s, channel, CASE WHEN channel = ANY(%s) THEN 'sent' ELSE 'pending' END
+FROM conversations WHERE id = %s
 RETURNING status = 'pending', channel
 """
 
 
 def enqueue(entry: Entry) -> None:
     """Write the delivery of a message, and the wake-up of who sends it, in the caller's transaction."""
-    values: dict[str, Any] = {"message": entry.id, "conversation": entry.conversation_id, "pulled": list(PULLED)}
-    with connection.cursor() as cursor:
-        cursor.execute(ENQUEUE, values)
-        pending, channel = cursor.fetchone()
+    [(pending, channel)] = ask(ENQUEUE, (entry.id, list(PULLED), entry.conversation_id))
     if pending:
         wake(entry.conversation_id, channel)
 

@@ -77,7 +77,7 @@ WHERE channel = %(channel)s AND chat_id = %(old)s AND (mode = 'closed' OR NOT EX
 
 def move_chat(channel: str, old_chat_id: int, new_chat_id: int) -> int:
     """The chat goes on under a new id, and its conversations with it. How many moved; none where it was known."""
-    values = {"channel": channel, "old": old_chat_id, "new": new_chat_id}
+    values: dict[str, Any] = {"channel": channel, "old": old_chat_id, "new": new_chat_id}
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(MOVED, [channel, old_chat_id, new_chat_id])
         if not cursor.rowcount:

@@ -10,7 +10,7 @@ from django.db import connection
 from config.columns import clock
 from config.crash import crash_point
 from config.queue import every, finder, task
-from conversations import answering, buffering, delivering, outbox
+from conversations import answering, buffering, delivering, outbox, receiving
 from conversations.log import ConversationNotFoundError
 from conversations.models import Delivery, MessageBuffer, Turn
 
@@ -20,7 +20,7 @@ KEEP_UPDATES = "30 days"  # a channel repeats an update for a day
 KEEP_GATES = "1 day"
 
 
-@task(buffering.FLUSH, timeout=30)
+@task(receiving.FLUSH, timeout=30)
 def flush(conversation_id: str, interview_step: int) -> None:
     """A burst may be over."""
     try:
@@ -76,10 +76,11 @@ def wake_overdue_turns() -> int:
 def wake_overdue_deliveries() -> int:
     """Parts whose wake-up is gone, or whose sender died."""
     overdue = Delivery.objects.overdue().filter(next_attempt_at__lte=clock() - LATE)
-    rows = list(overdue.values_list("conversation_id", "channel").distinct()[:AT_ONCE])
-    for conversation_id, channel in rows:
+    rows = overdue.values_list("conversation_id", "channel").distinct()[:AT_ONCE]
+    found = [(id_, channel) for id_, channel in rows if id_ is not None]
+    for conversation_id, channel in found:
         outbox.wake(conversation_id, channel)
-    return len(rows)
+    return len(found)
 
 
 @every(3600, offset=600)

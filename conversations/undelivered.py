@@ -68,7 +68,7 @@ def _decide(delivery_id: UUID, decision: str, *, by: str) -> None:
         deleted = Message.objects.filter(pk=row.message_id, deleted_at__isnull=False).exists()
         if row.status not in possible or (decision == "resend" and deleted):
             raise NothingToDecideError
-        values = {"id": row.pk, "message": row.message_id, "part": row.part, "by": by[:150]}
+        values: dict[str, Any] = {"id": row.pk, "message": row.message_id, "part": row.part, "by": by[:150]}
         with connection.cursor() as cursor:
             cursor.execute(change, values)
         told: dict[str, Any] = {"conversation": str(found), "message_index": row.message_index, "part": row.part}

@@ -67,6 +67,7 @@ class Fake:
     webhook: str = ""
     secret: str = ""
     migrated: dict[int, int] = field(default_factory=dict)
+    retry_after: int = 3
     username: str = "parley_test_bot"
     let_go: threading.Event = field(default_factory=threading.Event)
     news: threading.Condition = field(default_factory=threading.Condition)
@@ -143,13 +144,16 @@ class Fake:
         self.refused += [(time.monotonic(), fault)] if fault else []
         match fault:
             case "429":
-                raise RefusalError(429, "Too Many Requests: retry after 3", retry_after=3)
+                wait = self.retry_after
+                raise RefusalError(429, f"Too Many Requests: retry after {wait}", retry_after=wait)
             case "500":
                 raise RefusalError(500, "Internal Server Error: sendMessage failed")
             case "403":
                 raise RefusalError(403, "Forbidden: bot was blocked by the user")
             case "400":
                 raise RefusalError(400, "Bad Request: chat not found")
+            case "bad":
+                raise RefusalError(400, "Bad Request: wrong string length")
             case "401":
                 raise RefusalError(401, "Unauthorized")
             case "markup" if params.get("parse_mode"):

@@ -36,6 +36,7 @@ class ToolCall(models.Model):
     turn_id = models.UUIDField(_("turn"))
     number = models.IntegerField(_("number in the turn"))
     conversation_id = models.UUIDField(_("conversation"))
+    message_id = models.UUIDField(_("message"), null=True)  # what was said that it goes back to
     user_id = models.BigIntegerField(_("user"))  # whose rights it has
     agent = models.CharField(_("agent"), max_length=100, blank=True, db_default="", default="")
     agent_version = models.IntegerField(_("agent version"), null=True)

@@ -31,6 +31,7 @@ class Call:
     user_id: int
     agent: str = ""
     agent_version: int | None = None
+    message_id: UUID | None = None  # what the person said that it goes back to
 
 
 @dataclass(frozen=True, slots=True)

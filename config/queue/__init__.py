@@ -12,7 +12,7 @@ nothing, because the finders of `sweep` look for overdue rows.
 """
 
 from config.queue.broker import Broker
-from config.queue.deferring import defer
+from config.queue.deferring import defer, signed
 from config.queue.errors import ArgumentsError, QueueError, UnknownTaskError, UnreadableError
 from config.queue.registry import before_work, every, task
 from config.queue.running import run, run_due
@@ -30,6 +30,7 @@ __all__ = [
     "finder",
     "run",
     "run_due",
+    "signed",
     "sweep",
     "task",
 ]

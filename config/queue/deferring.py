@@ -20,5 +20,10 @@ def defer(
     """
     if isinstance(at, datetime) and at.tzinfo is None:
         raise ArgumentsError(f"{task}: a due time needs a time zone.")
+    return rows.enqueue(signed(task, *args, key=key), at)
+
+
+def signed(task: str, *args: Any, key: str | list[Any] | tuple[Any, ...] | None = None) -> list[str | None]:
+    """What the SQL function `defer_task` takes: for a statement that enqueues by itself."""
     request_id = str(structlog.contextvars.get_contextvars().get("request_id", ""))
-    return rows.enqueue(known(task), args, at=at, key=key, request_id=request_id)
+    return rows.sign(known(task), args, key=key, request_id=request_id)

@@ -64,44 +64,31 @@ class Place:
     pid: int
 
 
-# The row of a second wake-up stays locked until its transaction ends, so the first cannot start before the second's
-# data is there to be seen. A plain DO NOTHING would let it start too early and lose the second wake-up.
-ENQUEUE = """
-INSERT INTO queue_tasks AS task
-    (name, args, key, due_at, max_attempts, timeout, request_id, key_id, signature)
-VALUES (%(name)s, %(args)s, %(key)s, coalesce(%(at)s, clock_timestamp() + %(wait)s),
-        %(attempts)s, %(timeout)s, %(request_id)s, %(key_id)s, %(signature)s)
-ON CONFLICT (name, key) WHERE state = 'waiting' AND key IS NOT NULL
-DO UPDATE SET due_at = EXCLUDED.due_at WHERE EXCLUDED.due_at < task.due_at
-RETURNING task.id, task.xmax = 0,
-    CASE WHEN task.due_at < clock_timestamp() + %(poll)s THEN pg_notify(%(channel)s, '') END
-"""
+ENQUEUE = "SELECT id, added FROM defer_task(%(task)s::text[], coalesce(%(at)s, clock_timestamp() + %(wait)s))"
 
 
-def enqueue(
-    task: Task, args: tuple[Any, ...], *, at: datetime | timedelta | None, key: object, request_id: str
-) -> int | None:
+def enqueue(signed: list[str | None], at: datetime | timedelta | None) -> int | None:
     """Write the row in the caller's transaction; None where one of this key already waits (it moves forward only)."""
-    encoded = signing.encode(task.name, args)
-    key_id, signature = signing.sign(task.name, encoded)
-    row: dict[str, Any] = {
-        "name": task.name,
-        "args": encoded,
-        "key": None if key is None else signing.encode_key(key),
+    values: dict[str, Any] = {
+        "task": signed,
         "at": at if isinstance(at, datetime) else None,
         "wait": at if isinstance(at, timedelta) else timedelta(),
-        "attempts": task.attempts,
-        "timeout": task.timeout,
-        "request_id": request_id,
-        "key_id": key_id,
-        "signature": signature,
-        "poll": timedelta(seconds=POLL),
-        "channel": CHANNEL,
     }
     with connection.cursor() as cursor:
-        cursor.execute(ENQUEUE, row)
-        written = cursor.fetchone()
-    return written[0] if written and written[1] else None
+        cursor.execute(ENQUEUE, values)
+        written: tuple[int | None, bool | None] = cursor.fetchone()
+    id_, added = written
+    return id_ if added else None
+
+
+def sign(task: Task, args: tuple[Any, ...], *, key: object, request_id: str) -> list[str | None]:
+    """What `defer_task` takes."""
+    encoded = signing.encode(task.name, args)
+    key_id, signature = signing.sign(task.name, encoded)
+    return [
+        task.name, encoded, None if key is None else signing.encode_key(key), str(task.attempts), str(task.timeout),
+        request_id, key_id, signature, CHANNEL, f"{POLL} s",
+    ]  # fmt: skip
 
 
 # A claim that never started gives its attempt back; one whose owner died in the task is counted, and given up after the

@@ -64,5 +64,6 @@ def _keys(*secrets: str) -> list[tuple[str, str]]:
     return [(hashlib.sha256(f"{SALT}.key_id:{secret}".encode()).hexdigest()[:12], secret) for secret in secrets]
 
 
+@functools.lru_cache(maxsize=4096)  # the messages of a burst sign one and the same timer
 def _signature(secret: str, name: str, args: str) -> str:
     return salted_hmac(SALT, json.dumps([name, args]), secret=secret, algorithm="sha256").hexdigest()

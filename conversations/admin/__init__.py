@@ -3,6 +3,7 @@
 from conversations.admin.api_key import ApiKeyAdmin
 from conversations.admin.burst import OpenBurstAdmin
 from conversations.admin.conversation import ConversationAdmin
+from conversations.admin.delivery import DeliveryAdmin
 from conversations.admin.turn import TurnAdmin
 
-__all__ = ["ApiKeyAdmin", "ConversationAdmin", "OpenBurstAdmin", "TurnAdmin"]
+__all__ = ["ApiKeyAdmin", "ConversationAdmin", "DeliveryAdmin", "OpenBurstAdmin", "TurnAdmin"]

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("conversations", "0009_turn_drafts"),
+        ("conversations", "0010_receive_message"),
     ]
 
     operations = [

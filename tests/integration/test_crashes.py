@@ -34,7 +34,7 @@ RECEIVE = """
 import sys, uuid, django
 django.setup()
 from conversations.buffering import receive
-receive(uuid.UUID(sys.argv[1]), "a", external_id="a")
+receive(uuid.UUID(sys.argv[1]), sys.argv[2], external_id="a")
 """
 
 
@@ -95,10 +95,10 @@ def test_a_crash_at_each_named_point_is_healed_by_a_fresh_worker(point: str) -> 
 
 
 def test_a_crash_between_a_message_and_its_burst_stores_neither_and_the_channel_repeats_it() -> None:
-    chat = conversation()
-    output_of(sys.executable, "-c", RECEIVE, str(chat), exit_code=137, CRASH_AT="in_receive")
+    chat, overflowing = conversation(), "a" * 33_000  # the others are one statement
+    output_of(sys.executable, "-c", RECEIVE, str(chat), overflowing, exit_code=137, CRASH_AT="in_receive")
     assert not Message.objects.exists()
-    assert not receive(chat, "a", external_id="a").entry.repeated
+    assert not receive(chat, overflowing, external_id="a").entry.repeated
     everything_is_answered_once(chat)
 
 

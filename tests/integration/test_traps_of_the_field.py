@@ -10,7 +10,7 @@ from agents.outcomes import Replied
 from agents.runtime import AgentBrokenError
 from config.models.queued_task import QueuedTask, State
 from config.queue import run_due, sweep
-from conversations import buffering, corrections, log, turns
+from conversations import buffering, corrections, log, receiving, turns
 from conversations.buffering import receive, typing
 from conversations.models import Fate, Turn
 from tests import ledger
@@ -79,7 +79,7 @@ def test_a_flush_that_raises_leaves_the_burst_intact_is_tried_again_and_then_sho
             let_pass(1_000)
             run_due()
             assert [message["content"] for message in buffering.get_messages(chat)] == ["a", "b"]
-            timer = QueuedTask.objects.get(name=buffering.FLUSH)
+            timer = QueuedTask.objects.get(name=receiving.FLUSH)
             assert timer.attempts == attempt
             assert "disk on fire" in timer.error
             pauses.append(timer.due_at)

@@ -20,6 +20,12 @@ CANNOT_BE_KEPT = {0: "\ufffd", **dict.fromkeys(range(0xD800, 0xE000), "\ufffd")}
 INVISIBLE = dict.fromkeys((*range(8234, 8239), *range(8294, 8298), *range(8206, 8208)))
 
 
+KINDS = (
+    "photo", "animation", "document", "audio", "video_note", "video", "voice", "sticker", "paid_media", "game",
+    "invoice", "successful_payment", "passport_data", "checklist",
+)  # fmt: skip
+
+
 class UnreadableError(Exception):
     """This is no update."""
 
@@ -192,9 +198,7 @@ def _media(message: Message) -> dict[str, Any] | None:
 
 
 def _kind(message: Message) -> str:
-    kinds = ("photo", "animation", "document", "audio", "video_note", "video", "voice", "sticker", "paid_media", "game")
-    kinds += ("invoice", "successful_payment", "passport_data", "checklist")
-    return next((kind.replace("_", " ") for kind in kinds if getattr(message, kind, None)), "attachment")
+    return next((kind.replace("_", " ") for kind in KINDS if getattr(message, kind, None)), "attachment")
 
 
 def _where(message: Message) -> dict[str, Any]:

@@ -73,10 +73,10 @@ def _poll(bot: Client, order: Order, outage: Outage) -> None:
     while not order.stop.asked:
         try:
             for raw in asking.updates(offset):
-                if order.stop.asked:
-                    return
                 accept(raw, outage)
                 offset = _behind(raw, offset)
+                if order.stop.wait(0):
+                    return
             troubles = 0
         except StoppedError:
             return

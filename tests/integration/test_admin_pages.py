@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.test import Client, RequestFactory
 from django.urls import reverse
 
-from config import health, navigation, translations
+from config import dashboard, health, navigation, translations
 from config.admin import ModelAdmin
 from config.site import FOUND_PER_MODEL, Site
 

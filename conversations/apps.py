@@ -15,6 +15,7 @@ class ConversationsConfig(AppConfig):
 
     def ready(self) -> None:
         from conversations import approvals, metrics, recalling  # noqa: F401  declare numbers, sources, listeners
+        from conversations.legacy import rejects  # noqa: F401  erasing takes them along
 
         post_migrate.connect(heal_isolation, sender=self)
 

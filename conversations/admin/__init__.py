@@ -3,6 +3,7 @@
 from conversations.admin.api_key import ApiKeyAdmin
 from conversations.admin.burst import OpenBurstAdmin
 from conversations.admin.conversation import ConversationAdmin
+from conversations.admin.imports import ImportBatchAdmin, ImportRejectAdmin
 from conversations.admin.turn import TurnAdmin
 
-__all__ = ["ApiKeyAdmin", "ConversationAdmin", "OpenBurstAdmin", "TurnAdmin"]
+__all__ = ["ApiKeyAdmin", "ConversationAdmin", "ImportBatchAdmin", "ImportRejectAdmin", "OpenBurstAdmin", "TurnAdmin"]

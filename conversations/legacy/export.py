@@ -22,7 +22,8 @@ from conversations.models import Conversation, Message, MessageBuffer
 FORMATS = {"jsonl": "application/x-ndjson", "csv": "text/csv"}
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 OF_MESSAGE = (
-    "conversation_id", "message_index", "role", "content", "author", "external_id", "metadata", "created_at", "deleted_at",
+    "conversation_id", "message_index", "role", "content", "author", "external_id", "metadata", "created_at",
+    "deleted_at",
 )  # fmt: skip
 OF_CONVERSATION = ("user_id", "chat_id", "channel", "title")
 AT_ONCE = 1_000
@@ -33,7 +34,7 @@ def lines(chosen: QuerySet[Conversation], file_format: str, *, by: str) -> Itera
     found = chosen.order_by("id").select_related(None)
     audit.record("conversation.export", by, details={"format": file_format, "conversations": found.count()})
     with transaction.atomic():
-        if not connection.in_atomic_block or connection.savepoint_ids == []:
+        if not connection.savepoint_ids:  # nobody's transaction but ours
             _one_snapshot()
         yield from _csv_lines(found) if file_format == "csv" else _json_lines(found)
 
@@ -69,9 +70,9 @@ def _conversation(conversation: Conversation) -> dict[str, Any]:
     return {"type": "conversation", **told, "created_at": _iso(conversation.created_at)}
 
 
-def _messages(conversation_id: UUID) -> Iterable[dict[str, Any]]:
+def _messages(conversation_id: UUID) -> Iterator[dict[str, Any]]:
     rows = Message.objects.filter(conversation=conversation_id).order_by("message_index")
-    return rows.values("id", *OF_MESSAGE).iterator(chunk_size=AT_ONCE)
+    yield from rows.values("id", *OF_MESSAGE).iterator(chunk_size=AT_ONCE)
 
 
 def _waiting(conversation_id: UUID) -> dict[str, dict[str, Any]]:

@@ -45,6 +45,10 @@ class Report:
     last: str = ""
     problems: dict[str, Problem] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._first: datetime | None = None
+        self._last: datetime | None = None
+
     def note(self, kind: str, example: str = "", count: int = 1) -> None:
         problem = self.problems.setdefault(kind, Problem())
         problem.count += count
@@ -55,9 +59,10 @@ class Report:
         """A message that is brought."""
         self.brought += 1
         self.roles[role] = self.roles.get(role, 0) + 1
-        when = created.isoformat()
-        self.first = min(self.first or when, when)
-        self.last = max(self.last, when)
+        if self._first is None or created < self._first:
+            self._first, self.first = created, created.isoformat()
+        if self._last is None or created > self._last:
+            self._last, self.last = created, created.isoformat()
 
     def plus(self, other: Report) -> Report:
         """Both together; what a chunk that was not written found is simply left out."""
@@ -75,7 +80,8 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         problems = {kind: {"count": one.count, "examples": one.examples} for kind, one in self.problems.items()}
-        return {**vars(self), "roles": dict(self.roles), "problems": problems}
+        told = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return {**told, "roles": dict(self.roles), "problems": problems}
 
     @classmethod
     def of(cls, stored: dict[str, Any]) -> Report:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -31,9 +32,19 @@ class Talk:
     fresh: bool = False  # by this chunk
     closed: bool = False
     index: int = 0
-    place: int = 0
     last: datetime | None = None
+    brought: int = 0
+    checksum: int = 0
+    name: str = ""  # the conversation's id as a text
     here: dict[str, Clean] = field(default_factory=dict)  # what the chunk brings, by its identity
+
+    def __post_init__(self) -> None:
+        self.name = str(self.conversation)
+
+    def take(self, digest: int, created: datetime) -> None:
+        """One more message has come to its end."""
+        self.index, self.last = self.index + 1, created
+        self.brought, self.checksum = self.brought + 1, self.checksum + digest
 
 
 @dataclass(frozen=True)
@@ -47,10 +58,13 @@ class Home:
     user_id: int | None
     began: datetime
 
+    @cached_property
+    def name(self) -> str:
+        return str(self.batch)
+
 
 FIND = """
-SELECT key, known.id, known.conversation_id, channel, chat_id, user_id, coalesce(share.opened, false), mode = 'closed',
-    coalesce(share.messages, 0)
+SELECT key, known.id, known.conversation_id, channel, chat_id, user_id, coalesce(share.opened, false), mode = 'closed'
 FROM import_chats AS known LEFT JOIN conversations ON conversations.id = known.conversation_id
 LEFT JOIN import_shares AS share ON share.conversation_id = known.conversation_id AND share.batch_id = %s
 WHERE known.source = %s AND key = ANY(%s)
@@ -70,8 +84,8 @@ def find(home: Home, chats: Mapping[str, Chat]) -> dict[str, Talk]:
     with connection.cursor() as cursor:
         cursor.execute(FIND, [home.batch, home.source, list(chats)])
         return {
-            key: Talk(chat, id_, _live(*live), opened, closed=bool(closed), place=place)
-            for key, chat, id_, *live, opened, closed, place in cursor.fetchall()
+            key: Talk(chat, id_, _live(*live), opened, closed=bool(closed))
+            for key, chat, id_, *live, opened, closed in cursor.fetchall()
         }
 
 

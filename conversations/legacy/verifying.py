@@ -16,12 +16,9 @@ SHARES_AT_ONCE = 2_000
 COMPARE = """
 WITH stored AS (
     SELECT conversation_id, count(*) AS messages,
-        sum(message_digest(place - 1, role, content, created_at, gone)) AS checksum
-    FROM (
-        SELECT m.*, CASE WHEN deleted_at <> updated_at THEN deleted_at END AS gone,
-            row_number() OVER (PARTITION BY conversation_id ORDER BY message_index) AS place
-        FROM messages m WHERE conversation_id = ANY(%(ids)s) AND import_id = %(batch)s
-    ) AS numbered GROUP BY conversation_id
+        sum(message_digest(message_index, role, content, created_at,
+            CASE WHEN deleted_at <> updated_at THEN deleted_at END)) AS checksum
+    FROM messages WHERE conversation_id = ANY(%(ids)s) AND import_id = %(batch)s GROUP BY conversation_id
 )
 UPDATE import_shares AS share SET
     state = CASE WHEN coalesce(stored.messages, 0) = share.messages AND coalesce(stored.checksum, 0) = share.checksum

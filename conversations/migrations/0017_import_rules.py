@@ -14,12 +14,12 @@ ALTER TABLE import_rejects ADD CONSTRAINT import_rejects_chat_fk
     FOREIGN KEY (chat_id) REFERENCES import_chats (id) ON DELETE CASCADE;
 """
 DIGEST = """
--- One message as a number, with its place among those it was imported or exported with; their sum is a conversation's
--- checksum: it says how many, which, and in which order. conversations/legacy/digest.py computes the same.
-CREATE FUNCTION message_digest(p_place bigint, p_role text, p_content text, p_created timestamptz, p_deleted timestamptz)
+-- One message as a number, with its index; their sum is a conversation's checksum: it says how many, which, and in
+-- which order. conversations/legacy/digest.py computes the same.
+CREATE FUNCTION message_digest(p_index bigint, p_role text, p_content text, p_created timestamptz, p_deleted timestamptz)
 RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT substring(sha256(
-        int8send(p_place) || timestamptz_send(p_created) || coalesce(timestamptz_send(p_deleted), int8send(0))
+        int8send(p_index) || timestamptz_send(p_created) || coalesce(timestamptz_send(p_deleted), int8send(0))
         || textsend(p_role) || '\\x00'::bytea || textsend(p_content)
     ) FROM 1 FOR 8)::bigint
 $$;

@@ -21,7 +21,7 @@ class ShareState(models.TextChoices):
 
 
 class ImportShare(models.Model):
-    """`checksum` is the sum of `message_digest` over the messages as they were read, each with its place."""
+    """`checksum` is the sum of `message_digest` over the messages as they were read."""
 
     id = models.UUIDField(primary_key=True, editable=False, db_default=new_id())
     batch = models.ForeignKey(

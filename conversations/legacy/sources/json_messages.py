@@ -67,7 +67,7 @@ class JsonMessages(JsonFile):
         yield from self._found(value, self._line)
 
     def walk(self, stream: JsonStream, first: int, skip: int) -> Iterator[Found]:
-        """An array goes element by element; in an object the first list of messages does, and its other members wait."""
+        """An array goes element by element; in a large object its list of messages does."""
         if stream.peek() == "{" and self.path.stat().st_size > TAKEN_WHOLE:
             yield from self.passed(0, self._entered(stream), skip)
             return

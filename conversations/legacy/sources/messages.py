@@ -74,7 +74,8 @@ class Messages(Postgres):
             chat_key=self.sort_key("conversation" if "conversation" in self.fields else "chat_id"),
             user_key=self._user_key(),
             created=self.moment("created_at"), deleted=self.moment("deleted_at"), rest=self._others(),
-            table=self._table(), order=self._order(), after_chat=sql.Literal(after[0]), after_user=sql.Literal(after[1]),
+            table=self._table(), order=self._order(),
+            after_chat=sql.Literal(after[0]), after_user=sql.Literal(after[1]),
         )  # fmt: skip
 
     def _user_key(self) -> sql.Composed:

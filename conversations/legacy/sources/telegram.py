@@ -74,10 +74,10 @@ class Telegram(JsonFile):
             metadata["text_entities"] = value["text"]
         service = value.get("type") == "service"
         told = {name: value[name] for name in ("from", "from_id") if value.get(name)} | metadata
+        role, text = ("system", _service(value)) if service else (self._role(value, head), _text(value))
         return Record(
-            chat, position, "system" if service else self._role(value, head), _service(value) if service else _text(value),
-            value.get("id"), value.get("date_unixtime") or value.get("date"), metadata={"telegram": told} if told else None,
-            author=value.get("from") or value.get("actor"),
+            chat, position, role, text, value.get("id"), value.get("date_unixtime") or value.get("date"),
+            metadata={"telegram": told} if told else None, author=value.get("from") or value.get("actor"),
         )  # fmt: skip
 
     def _role(self, value: dict[str, Any], head: dict[str, Any]) -> str:

@@ -126,7 +126,8 @@ class Command(BaseCommand):
         self.stdout.write(self.style.SUCCESS("Every conversation is equal to what was read."))
 
     def _retry(self, given: dict[str, Any], by: str) -> None:
-        stored, left = retrying.retry(given["retry"], _terms(given).rules, by=by)
+        rules = _terms(given).rules if given["role"] else batches.rules_of(batches.get(given["retry"]))
+        stored, left = retrying.retry(given["retry"], rules, by=by)
         self.stdout.write(f"{stored:,} were stored, at the end of their conversations; {left:,} stay rejected.")
 
     def _undo(self, given: dict[str, Any], by: str) -> None:

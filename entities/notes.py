@@ -1,11 +1,13 @@
-"""Where `save_note` keeps what an agent notes down: in `notes`, as a row of the person it talks to."""
+"""Where `save_note` keeps what an agent notes down, and `recall` looks: `notes`, as rows of the person it talks to."""
 
 from __future__ import annotations
 
 from agents.tools import Call
+from agents.tools.recall import Hit, register_source
 from agents.tools.save_note import register_store
 from entities import keeping, loader
 from entities.errors import EntityGoneError
+from search.query import search
 
 TABLE = "notes"
 
@@ -26,7 +28,14 @@ def keep(call: Call, title: str, text: str) -> str:
     return f"note {keeping.create(model, values=values, by=f'agent {call.agent}'.strip()).pk}"
 
 
+def find(call: Call, query: str, limit: int) -> list[Hit]:
+    """Notes of this person that are near to the query; row-level security leaves no others."""
+    found = search(query, user_id=call.user_id, entity_types=[loader.type_of(loader.MODELS[TABLE])], limit=limit)
+    return [Hit(hit.content, hit.at.isoformat() if hit.at else "", f"note {hit.entity_id}") for hit in found.hits]
+
+
 def register() -> None:
     """Without a table of notes the tool does not exist."""
     if TABLE in loader.MODELS:
         register_store(keep)
+        register_source("notes", find)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from typing import Any
 
 from agents.tools import Call, tool
@@ -32,7 +33,7 @@ def register_source(name: str, source: Source) -> None:
 
 @tool(
     "recall",
-    "Finds what this person wrote earlier, in this and in other conversations.",
+    "Finds what this person wrote earlier, in this and in other conversations, and what was noted down about it.",
     schema={
         "properties": {"query": {"type": "string", "minLength": 1, "maxLength": 500, "description": "a few words"}},
         "required": ["query"],
@@ -40,5 +41,6 @@ def register_source(name: str, source: Source) -> None:
     available=lambda: bool(SOURCES),
 )
 def recall(call: Call, query: str) -> dict[str, Any]:
-    found = [hit for source in SOURCES.values() for hit in source(call, query, MOST)]
+    rows = zip_longest(*(source(call, query, MOST) for source in SOURCES.values()))
+    found = [hit for row in rows for hit in row if hit is not None]  # the best of each first
     return {"hits": [asdict(hit) | {"text": hit.text[:LONGEST]} for hit in found[:MOST]]}

@@ -77,6 +77,11 @@ found["menu"] = "/admin/entities/place/" in client.get("/admin/").content.decode
 declaration = declared()["place"]
 found["search"] = [declaration.table, declaration.text(inner), declaration.user(inner)]
 found["search"].append(declaration.metadata(inner)["title"])
+from search import indexing, spaces
+from search.query import search
+spaces.ensure_current()
+while indexing.index_batch().taken: pass
+found["found"] = [hit.metadata["title"] for hit in search("old town", entity_types=["place"]).hits]
 print(json.dumps(found))
 """
 
@@ -101,7 +106,12 @@ def database() -> Iterator[str]:
 
 
 def test_a_file_put_into_the_folder_is_a_table_everywhere(project: Path, database: str) -> None:
-    variables = {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": "config.settings", "PYTHONPATH": str(project)}
+    variables = {
+        "EMBEDDINGS_PROVIDER": "off",
+        "DATABASE_URL": database,
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "PYTHONPATH": str(project),
+    }
     with running(sys.executable, "-c", f"import os; os.chdir({str(project)!r})\n{USE}", **variables) as child:
         found = json.loads(child.wait_for(r"^\{.*\}$").group(0))
         assert child.exit_code() == 0
@@ -113,6 +123,7 @@ def test_a_file_put_into_the_folder_is_a_table_everywhere(project: Path, databas
         "pages": {"list": 200, "add": 200, "change": 200},
         "labels": ["first seen at", "is safe", "проект"],
         "menu": True,
+        "found": ["Old town"],
         "search": ["places", "Old town", 7, "Old town"],
     }
     written = (project / "entities" / "migrations").glob("*_places.py")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -23,6 +24,8 @@ from entities.models import EntityChange
 from entities.schema.characters import Character
 from entities.schema.notes import Note
 from entities.schema.projects import Project
+from search.query import search
+from tests import searching
 from tests.answering import an_agent, asked, register
 from tests.conversing import agent, conversation, quiet, say
 
@@ -211,3 +214,43 @@ def test_outside_an_erasure_nothing_is_erased() -> None:
     with connection.cursor() as cursor, pytest.raises(IntegrityError, match="never deleted"):
         cursor.execute("DELETE FROM notes")
     assert loader.MODELS["notes"] is Note
+
+
+# --- search ---
+
+
+def test_what_is_written_is_found_follows_changes_and_is_its_owners_alone() -> None:
+    mine = noted(7)
+    character = keeping.create(Character, values={"name": "Vera", "traits": ["stubborn"], "created_by": 8}, by="anna")
+    searching.settle()
+    assert [hit.entity_id for hit in search("leave in May", user_id=7).hits] == [mine.pk]
+    assert search("leave in May", user_id=8).hits == []
+    (hit,) = search("stubborn", entity_types=["character"]).hits
+    assert (hit.entity_id, hit.metadata["title"]) == (character.pk, "Vera")
+    keeping.change(character, values={"traits": ["gentle"]}, by="anna")
+    keeping.forget(mine, by="anna")
+    searching.settle()
+    assert search("stubborn").hits == []
+    assert search("leave in May").hits == []
+    assert [hit.entity_id for hit in search("leave in May", filters={"deleted": "only"}).hits] == [mine.pk]
+
+
+def test_an_erased_note_is_found_no_more() -> None:
+    talk = sessions.open(7)[0].id
+    noted(conversation_id=talk)
+    searching.settle()
+    assert search("leave in May").hits
+    erase(talk)
+    searching.settle()
+    assert search("leave in May", filters={"deleted": "with"}).hits == []
+
+
+def test_an_agent_recalls_the_notes_of_its_person_alone() -> None:
+    mine = noted(7)
+    noted(8)
+    searching.settle()
+    register("recall")
+    by = an_agent(tools=["recall"])
+    call = Call(uuid4(), 1, uuid4(), 7, by.name)
+    told = calls.perform(call, Asked("recall", {"query": "May"}), calls.offered(by, ("recall",))["recall"])
+    assert [hit["reference"] for hit in json.loads(told)["hits"]] == [f"note {mine.pk}"]

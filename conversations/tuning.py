@@ -22,10 +22,10 @@ TOLERATED = 0.05  # of the thoughts: the window that is suggested splits no more
 
 # By the primary key, which is in the order of time.
 TIMES = """
-SELECT conversation_id, inbound, created_at FROM (
-    SELECT id, conversation_id, message_index, inbound, role, created_at FROM messages ORDER BY id DESC LIMIT %s
+SELECT conversation_id, role = 'user', created_at FROM (
+    SELECT id, conversation_id, message_index, role, created_at FROM messages ORDER BY id DESC LIMIT %s
 ) AS latest
-WHERE inbound OR role = 'assistant' ORDER BY conversation_id, message_index
+WHERE role IN ('user', 'assistant') ORDER BY conversation_id, message_index
 """
 
 Said = tuple[UUID, bool, datetime]  # conversation, did the person say it, when

@@ -84,7 +84,5 @@ def replay(by_conversation: Iterable[Sequence[float]], *, thought: float) -> lis
 
 
 def suggested(rows: Sequence[Replayed]) -> float | None:
-    """The shortest window that is good enough; None where nothing was said yet."""
-    if not rows or not rows[0].thoughts:
-        return None
-    return next((row.window for row in rows if row.share <= TOLERATED), rows[-1].window)
+    """The shortest window that is good enough, if one is."""
+    return next((row.window for row in rows if row.thoughts and row.share <= TOLERATED), None)

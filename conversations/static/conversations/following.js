@@ -5,7 +5,14 @@
   const list = page.querySelector(".transcript > ol");
   const words = page.dataset;
   const status = page.querySelector(".live-status");
-  const draft = page.querySelector(".live-draft");
+  const draft = document.createElement("div");
+  const drafted = document.createElement("div");
+  draft.className = "bubble ours live-draft";
+  drafted.className = "said";
+  drafted.dir = "auto";
+  draft.hidden = true;
+  draft.append(drafted);
+  status.before(draft);
   const state = { bursts: [], turns: new Map(), offset: 0 };
   let fetching = Promise.resolve();
 
@@ -53,7 +60,7 @@
   on("burst", (told) => { state.bursts = told.bursts; });
   on("turn", (turn) => { state.turns.set(turn.id, turn); });
   on("draft", (told) => {
-    draft.querySelector(".said").textContent = told.text;
+    drafted.textContent = told.text;
     draft.hidden = !told.text;
   });
   on("deleted", () => location.reload());

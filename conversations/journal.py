@@ -39,7 +39,7 @@ class Journal:
     """One per account and machine; nobody else may have it open."""
 
     def __init__(self, channel: str, account: str) -> None:
-        folder = settings.DATA_DIR / "journals"
+        folder = settings.BOT_JOURNALS
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         self.channel, self.account = channel, account

@@ -72,7 +72,7 @@ class Bot:
 
 @pytest.fixture
 def place(tmp_path: Path, settings: Any) -> Path:
-    settings.DATA_DIR = tmp_path
+    settings.BOT_JOURNALS = tmp_path / "journals"
     settings.BOT_OUTAGE_PATIENCE = 0.0
     settings.INTERVIEW_BUFFER_DEBOUNCE_TIMEOUT = 0.3
     return tmp_path

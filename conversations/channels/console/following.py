@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from uuid import UUID
 
 import structlog
@@ -22,15 +23,16 @@ class Following:
         self.conversation_id, self.after_index, self.tell = conversation_id, after_index, tell
         self._loop = asyncio.new_event_loop()
         self._task: asyncio.Task[None] | None = None
-        self._over = False
+        self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="following", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        self._over = True
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
-        self._thread.join()
+        self._over.set()
+        while self._thread.is_alive():  # Python 3.11's wait_for may swallow one cancellation
+            with suppress(RuntimeError):  # the loop was closed meanwhile
+                self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+            self._thread.join(0.2)
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -44,8 +46,10 @@ class Following:
 
     async def _follow(self) -> None:
         self._task = asyncio.current_task()
-        if self._over:
+        if self._over.is_set():
             return
         async for happened in live.follow(self.conversation_id, after_index=self.after_index):
+            if self._over.is_set():
+                return
             if happened is not None:
                 self.tell(happened)

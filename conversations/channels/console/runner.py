@@ -73,7 +73,7 @@ def _outage(stack: ExitStack, order: Order, screen: Screen) -> Outage:
 
 def _keys(chat: Chat, editor: Editor) -> None:
     """A terminal that can draw: the line to write in stays where it is while answers arrive above it."""
-    signed = looked = time.monotonic()
+    signed, looked = 0.0, time.monotonic()
     with key_by_key(chat.screen) as keyboard:
         while not chat.order.stop.asked:
             chat.catch_up()
@@ -92,6 +92,7 @@ def _keys(chat: Chat, editor: Editor) -> None:
                     chat.screen.clear()
                 elif asked is Asked.QUIT or (isinstance(asked, str) and not chat.enter(asked)):
                     return
+                signed = 0.0  # the first key after a message tells at once that more is to come
             if editor.text and not editor.text.startswith("/") and time.monotonic() - signed > SIGNS_EVERY:
                 signed = time.monotonic()
                 chat.sign()

@@ -54,22 +54,38 @@ async def _serve(order: Order, client: TelegramClient) -> None:
         transport=lambda: wire,
     )
     try:
-        with bots.alive(NAME, str(me.id)), outage:
-            ears = Ears(client, outage)
-            sender = threading.Thread(target=_send, args=(order, wire), name="sending", daemon=True)
-            sender.start()
-            await ears.listen()
-            order.ready(f"Serving the account {me.id} on {NAME}")
-            await asyncio.wait(
-                [asyncio.ensure_future(stopped.wait()), asyncio.ensure_future(_lost(client)), ears.storing],
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            order.stop.ask()
-            await ears.close()
-            await asyncio.to_thread(sender.join)
+        with bots.alive(NAME, str(me.id)):
+            await asyncio.to_thread(_entered, outage)
+            try:
+                await _listen(client, order, outage, wire, stopped)
+            finally:
+                await asyncio.to_thread(outage.__exit__, None, None, None)
     finally:
         await client.disconnect()
-    if not stopped.is_set():
+
+
+def _entered(outage: Outage) -> None:
+    """Off the loop: it reads the journal and asks the database for the agent."""
+    try:
+        outage.__enter__()
+    finally:
+        connection.close()
+
+
+async def _listen(client: TelegramClient, order: Order, outage: Outage, wire: Wire, stopped: asyncio.Event) -> None:
+    """Until somebody asks to stop, or Telegram is gone."""
+    ears = Ears(client, outage)
+    sender = threading.Thread(target=_send, args=(order, wire), name="sending", daemon=True)
+    sender.start()
+    await ears.listen()
+    order.ready(f"Serving the account {outage.account} on {NAME}")
+    ends = [asyncio.ensure_future(stopped.wait()), asyncio.ensure_future(_lost(client)), ears.storing]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    asked = stopped.is_set()
+    order.stop.ask()
+    await ears.close()
+    await asyncio.to_thread(sender.join)
+    if not asked:
         raise ChannelAwayError("The connection to Telegram is lost.")
 
 
@@ -125,7 +141,7 @@ class Ears:
         await self.heard.put(None)
         await asyncio.wait([self.storing])
         for thread in (self.thread, self.aside):
-            thread.submit(connection.close)
+            thread.submit(_close)
             thread.shutdown()
 
     async def _message(self, event: Any) -> None:
@@ -169,6 +185,10 @@ class Ears:
             await self.client.send_read_acknowledge(peer, max_id=update["id"])
         except (errors.RPCError, OSError, ValueError) as error:
             logger.warning("not marked read", reason=type(error).__name__)
+
+
+def _close() -> None:
+    connection.close()  # the thread's own: looked up in it
 
 
 def _quietly(user_id: int, activity: str) -> None:

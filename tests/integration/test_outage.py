@@ -7,12 +7,14 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 from django.db import IntegrityError, OperationalError
+from django.db.models.functions import Now
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +23,7 @@ from conversations import bots, log, outage, sessions
 from conversations.buffering import receive
 from conversations.channels import ChannelUnavailableError, Order, Result
 from conversations.journal import Journal, JournalFullError
+from conversations.models import Bot as BotRow
 from conversations.models import Conversation, Delivery, Message, MessageBuffer, MessageFate, Turn
 from conversations.models import Outage as OutageRow
 from conversations.outage import Heard, Outage
@@ -406,3 +409,23 @@ def test_a_message_that_had_come_in_just_before_keeps_its_own_turn(one: Bot) -> 
     assert Message.objects.filter(role="user").count() == 1
     assert one.said[0] in replies(talk()), "what was said is in the log"
     assert MessageFate.objects.count() == 1
+
+
+def test_staff_read_of_bots_and_outages_in_the_admin(one: Bot, admin_client: Any) -> None:
+    one.away = True
+    one.say("hello")
+    eventually(lambda: one.said, "an answer")
+    back(one)
+    with bots.alive("telegram", "@parley"):
+        eventually(BotRow.objects.exists, "a heartbeat")
+        page = admin_client.get("/admin/conversations/bot/").content.decode()
+        assert "@parley" in page
+        assert "runs" in page
+        assert bots.bots().ok
+    page = admin_client.get("/admin/conversations/outage/").content.decode()
+    assert "console" in page
+    start = admin_client.get("/admin/").content.decode()
+    assert "1 updates, 1 answers" in start
+    BotRow.objects.update(stopped_at=None, beat_at=Now() - timedelta(minutes=5))
+    assert "gives no sign" in bots.bots().detail
+    assert "no sign of life" in admin_client.get("/admin/conversations/bot/").content.decode()

@@ -195,8 +195,10 @@ def test_the_same_update_twice_is_kept_once(one: Bot) -> None:
     one.away = True
     for _ in range(3):
         one.outage.handle({"id": "9", "user": 7, "text": "once"}, key="9")
+    assert len(one.outage.journal.records) == 1
     back(one)
     assert Message.objects.filter(role="user").count() == 1
+    assert OutageRow.objects.get().updates == 1
 
 
 def test_an_update_the_database_refuses_holds_up_no_other(one: Bot, place: Path) -> None:

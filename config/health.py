@@ -80,7 +80,7 @@ def migrations() -> Result:
 
 
 READINESS: list[Check] = [database, extension, migrations]
-CONCERNS: list[Check] = []  # what people should look at; no reason to send no more requests
+NOTICES: list[Check] = []  # what staff should mend soon; a process that serves is ready all the same
 
 
 def run(checks: list[Check]) -> list[Result]:

@@ -141,6 +141,16 @@ if DATABASE_POOL:
         "timeout": env.int("DATABASE_POOL_WAIT", 5),
     }
 
+MIGRATION_LOCK_TIMEOUT = env.int("MIGRATION_LOCK_TIMEOUT", 1000)  # milliseconds
+MIGRATION_STATEMENT_TIMEOUT = env.int("MIGRATION_STATEMENT_TIMEOUT", 5000)
+
+# --- what if it is lost? ---
+BACKUP_DIR = ROOT / env.str("BACKUP_DIR", str(DATA_DIR / "backups"))
+BACKUP_EVERY_HOURS = env.float("BACKUP_EVERY_HOURS", 24.0)  # 0: never by itself
+BACKUP_KEEP_LAST = env.int("BACKUP_KEEP_LAST", 3)
+BACKUP_KEEP_DAYS = env.float("BACKUP_KEEP_DAYS", 7.0)
+BACKUP_KEEP_WEEKS = env.float("BACKUP_KEEP_WEEKS", 8.0)
+
 # --- how does work wait its turn? ---
 WORKER_PROCESSES = env.int("WORKER_PROCESSES", 4)
 Q_CLUSTER: dict[str, Any] = {  # django-q2 runs the tasks, our broker decides which: docs/adr/0010
@@ -220,6 +230,7 @@ USE_TZ = True
 
 # --- what do people see? ---
 LOGIN_URL = reverse_lazy("admin:login")
+LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 STATIC_URL = "static/"
 STATIC_ROOT = ROOT / "staticfiles"
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG

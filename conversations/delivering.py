@@ -208,10 +208,12 @@ def _record(claimed: Claimed, result: Result, channel: str, address: Address) ->
                 wait = timedelta(seconds=max(after, _backoff(claimed.attempts)))
                 kept = _change(claimed, LATER, error=reason[:2000], wait=wait)
                 _pause(result, channel, address)
+            case Refused(reason, True):
+                kept = _change(claimed, GONE, error=reason[:2000], channel=channel)
+                _fail_rest(claimed, kept, settled_by=channel)
             case Refused(reason) | Later(reason=reason):
                 kept = _change(claimed, FAILED, error=reason[:2000])
-                if kept:
-                    _fail_rest(claimed)
+                _fail_rest(claimed, kept)
         return kept
 
 
@@ -222,11 +224,14 @@ SENT = "UPDATE deliveries SET status = 'sent', external_id = %(external_id)s, er
 UNKNOWN = "UPDATE deliveries SET status = 'unknown', error = %(error)s, next_attempt_at = clock_timestamp() + %(wait)s"
 LATER = "UPDATE deliveries SET status = 'pending', error = %(error)s, next_attempt_at = clock_timestamp() + %(wait)s"
 FAILED = "UPDATE deliveries SET status = 'failed', error = %(error)s"
+# Nobody of the staff can bring back a person who blocked the bot: that is seen, and waits for no decision.
+GONE = FAILED + ", resolved_at = clock_timestamp(), resolved_by = %(channel)s"
 # A known hole in a text is not followed by the rest of it.
 FAIL_REST = """
 UPDATE deliveries SET status = 'failed', error = 'An earlier part of the message was not delivered.',
+    resolved_at = CASE WHEN %(by)s <> '' THEN clock_timestamp() END, resolved_by = %(by)s,
     updated_at = clock_timestamp()
-WHERE message_id = %s AND part > %s AND status = 'pending'
+WHERE message_id = %(message)s AND part > %(part)s AND status = 'pending'
 """
 
 
@@ -236,9 +241,11 @@ def _change(claimed: Claimed, change: str, **values: Any) -> bool:
         return bool(cursor.rowcount)
 
 
-def _fail_rest(claimed: Claimed) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(FAIL_REST, [claimed.message_id, claimed.part])
+def _fail_rest(claimed: Claimed, kept: bool, *, settled_by: str = "") -> None:
+    if kept:
+        values: dict[str, Any] = {"message": claimed.message_id, "part": claimed.part, "by": settled_by}
+        with connection.cursor() as cursor:
+            cursor.execute(FAIL_REST, values)
 
 
 # --- the pace of a channel ---

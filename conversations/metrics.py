@@ -3,14 +3,14 @@
 from prometheus_client.core import CounterMetricFamily
 
 from config.doctor import THERE
-from config.health import CONCERNS
+from config.health import NOTICES
 from config.metrics import NUMBERS, Number
 from conversations import bots, undelivered
 from conversations.reconcile import FORGOTTEN_TODAY
 
 LAST_HOUR = "created_at > clock_timestamp() - interval '1 hour'"
 
-CONCERNS += [undelivered.deliveries, bots.bots, bots.outages]
+NOTICES += [undelivered.deliveries, bots.bots, bots.outages]
 THERE.append(bots.bots)
 NUMBERS += [
     Number("parley_bursts_open", "Bursts that are being listened to.", "SELECT count(*) FROM message_buffers"),

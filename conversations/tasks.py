@@ -9,8 +9,10 @@ from django.db import connection
 
 from config.columns import clock
 from config.crash import crash_point
-from config.queue import every, finder, task
+from config.queue import defer, every, finder, task
 from conversations import answering, buffering, delivering, outbox, receiving
+from conversations.legacy import batches, retrying, undoing
+from conversations.legacy.errors import WrittenSinceError
 from conversations.log import ConversationNotFoundError
 from conversations.models import Delivery, MessageBuffer, Turn
 
@@ -40,6 +42,23 @@ def run(conversation_id: str) -> None:
 def send(conversation_id: str) -> None:
     """The conversation may have something to send."""
     delivering.deliver(UUID(conversation_id))
+
+
+@task("imports.undo", timeout=600)
+def undo_import(batch_id: str, by: str, force: bool) -> None:
+    """The next part of an undo that staff asked for; the rest is another task."""
+    try:
+        done = undoing.undo_some(UUID(batch_id), by=by, force=force)
+    except (undoing.NothingToUndoError, WrittenSinceError):
+        return  # done by somebody else, or stopped by people who write: its page says so
+    if done is None:
+        defer("imports.undo", batch_id, by, force)
+
+
+@task("imports.retry", timeout=600)
+def retry_import(batch_id: str, by: str) -> None:
+    """Staff want the rejects of an import to be stored where that can be."""
+    retrying.retry(UUID(batch_id), batches.rules_of(batches.get(UUID(batch_id))), by=by)
 
 
 @finder("bursts.overdue")

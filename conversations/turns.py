@@ -27,7 +27,7 @@ from conversations import fates, log, outbox, settling
 from conversations.buffering import lock, wake_turns
 from conversations.errors import NothingToRetryError
 from conversations.listening import window_of
-from conversations.models import Fate, Turn, TurnStatus
+from conversations.models import Conversation, Fate, Mode, Turn, TurnStatus
 
 logger = structlog.get_logger(__name__)
 
@@ -168,12 +168,14 @@ def fail(claimed: Claimed, error: str, *, permanent: bool, apology: str, after: 
 
 
 def retry(turn_id: UUID, *, by: str) -> None:
-    """Run a failed turn once more, from its first attempt."""
+    """Run a failed turn once more, from its first attempt; where staff have the conversation the agent stays silent."""
     with transaction.atomic():
         turn = Turn.objects.filter(pk=turn_id).only("conversation_id").first()
         if turn is None:
             raise NothingToRetryError
         lock(turn.conversation_id)
+        if not Conversation.objects.filter(pk=turn.conversation_id, mode=Mode.AUTO).exists():
+            raise NothingToRetryError("The agent does not answer in this conversation now.")
         reopened = Turn.objects.filter(pk=turn_id, status=TurnStatus.FAILED).update(
             status=TurnStatus.WAITING, attempts=0, error="", finished_at=None, next_attempt_at=_in(timedelta())
         )

@@ -5,6 +5,7 @@ from conversations.admin.bot import BotAdmin
 from conversations.admin.burst import OpenBurstAdmin
 from conversations.admin.conversation import ConversationAdmin
 from conversations.admin.delivery import DeliveryAdmin
+from conversations.admin.imports import ImportBatchAdmin, ImportRejectAdmin
 from conversations.admin.outage import OutageAdmin
 from conversations.admin.turn import TurnAdmin
 
@@ -13,6 +14,8 @@ __all__ = [
     "BotAdmin",
     "ConversationAdmin",
     "DeliveryAdmin",
+    "ImportBatchAdmin",
+    "ImportRejectAdmin",
     "OpenBurstAdmin",
     "OutageAdmin",
     "TurnAdmin",

@@ -76,7 +76,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     actions = ("resend", "arrived", "give_up")
     change_form_outer_after_template = "conversations/delivery_actions.html"
     fieldsets = (
-        (None, {"fields": ("talk", "where", "text", "channel", "shown_status", "error")}),
+        (None, {"fields": ("talk", "where", "text", "channel", "status", "error")}),
         (_("Attempts"), {"fields": ("attempts", "next_attempt_at", "lease_until", "sent_at", "external_id")}),
         (_("Decision"), {"fields": ("resolved_at", "resolved_by")}),
     )

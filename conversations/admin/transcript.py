@@ -15,9 +15,9 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 
 from config.text import Piece, pieces, plain
-from conversations.admin import desk
+from conversations.admin import desk, playground
 from conversations.admin.burst import told
-from conversations.models import Conversation, Delivery, Message, MessageBuffer, Role
+from conversations.models import Conversation, Delivery, Message, MessageBuffer, Mode, Role
 
 if TYPE_CHECKING:
     from config.admin import ModelAdmin
@@ -109,7 +109,11 @@ def show(model_admin: ModelAdmin, request: HttpRequest, conversation: Conversati
         "conversation": conversation,
         "metadata": pieces(json.dumps(conversation.metadata, ensure_ascii=False, indent=2)),
         "window": window,
-        "newest": not any(name in request.GET for name in ("at", "before", "after")),
+        "newest": window.newer is None and not any(name in request.GET for name in ("at", "before", "after")),
+        "follows": window.newer is None and conversation.mode != Mode.CLOSED,
+        "plays": window.newer is None
+        and conversation.mode != Mode.CLOSED
+        and playground.is_mine(request, conversation),
         "here": reverse("admin:conversations_conversation_change", args=[conversation.pk]),
         "last": conversation.message_count - 1,
         "list_url": reverse("admin:conversations_conversation_changelist"),

@@ -7,6 +7,10 @@ from conversations.models.chat_move import ChatMove
 from conversations.models.conversation import Conversation, Mode
 from conversations.models.delivery import Delivery, DeliveryStatus
 from conversations.models.delivery_gate import DeliveryGate
+from conversations.models.import_batch import ImportBatch, ImportStatus
+from conversations.models.import_chat import ImportChat
+from conversations.models.import_reject import ImportReject, RejectReason, RejectState
+from conversations.models.import_share import ImportShare, ShareState
 from conversations.models.message import Message, Role
 from conversations.models.message_buffer import MessageBuffer
 from conversations.models.message_fate import Fate, MessageFate
@@ -24,13 +28,21 @@ __all__ = [
     "DeliveryGate",
     "DeliveryStatus",
     "Fate",
+    "ImportBatch",
+    "ImportChat",
+    "ImportReject",
+    "ImportShare",
+    "ImportStatus",
     "Message",
     "MessageBuffer",
     "MessageFate",
     "Mode",
     "Outage",
+    "RejectReason",
+    "RejectState",
     "Role",
     "Scope",
+    "ShareState",
     "Tally",
     "Trigger",
     "Turn",

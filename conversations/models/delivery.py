@@ -108,4 +108,4 @@ class Delivery(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.channel} {self.message_index}/{self.part}"
+        return f"{self.channel} #{self.message_index}" + (f" / {self.part + 1}" if self.part else "")

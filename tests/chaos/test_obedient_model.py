@@ -20,6 +20,7 @@ from conversations import log, sessions
 from conversations.recalling import own_messages
 from tests.answering import an_agent, asked, register
 from tests.fake_model_server import Ask, Cut, Garbage, Say, Status, model_server
+from tests.searching import settle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -135,13 +136,14 @@ def test_a_hundred_injections_gain_no_right(settings: Any) -> None:
     assert not calls.filter(tool="wipe", status=CallStatus.DONE).exists()
     refused = calls.filter(status__in=[CallStatus.REFUSED, CallStatus.WAITING]).count()
     assert refused > 20
-    assert AuditEntry.objects.filter(action="tool.refused").count() == refused
+    assert AuditEntry.objects.filter(action="tool.refuse").count() == refused
     assert calls.filter(tool="save_note", status=CallStatus.DONE).exists(), "what one may do is done"
 
 
 def test_recall_finds_ones_own_words_in_whatever_language_and_nobody_elses() -> None:
     for user, text in ((7, "Мы переехали в Осло"), (7, "I moved to Oslo"), (8, "I moved to Rome, Осло is far")):
         log.append(sessions.open(user)[0].id, "user", text)
+    settle()
     agent = an_agent(tools=["recall"])
     outcome = runtime.run(asked(agent, "moving, Осло, 'quoted' & ! | \\", user_id=7))
     assert isinstance(outcome, Replied)

@@ -199,7 +199,19 @@ def test_a_blocked_person_is_final_and_visible(paper: Paper) -> None:
     deliver(talk)
     [row] = rows(talk)
     assert (row.status, row.error) == ("failed", "blocked by the user")
-    assert Delivery.objects.troubled().get() == row
+    assert row.resolved_by == "telegram", "nobody can decide anything here"
+    assert undelivered.deliveries().ok
+    undelivered.resend(row.pk, by="anna")
+    assert deliver(talk) == Idle(), "but they may have come back"
+    assert states(talk) == ["sent"]
+
+
+def test_a_malformed_message_is_final_and_waits_for_staff(paper: Paper) -> None:
+    talk = chat()
+    told(talk, "are you there?")
+    paper.faults.append("malformed")
+    deliver(talk)
+    assert Delivery.objects.troubled().get() == rows(talk)[0]
 
 
 def test_a_lost_answer_is_unknown_never_sent_again_and_holds_the_others_only_for_a_while(paper: Paper) -> None:
@@ -420,7 +432,7 @@ def test_what_waits_for_staff_is_told_on_the_start_page_and_not_to_load_balancer
     deliver(talk)
     result = undelivered.deliveries()
     assert (result.ok, result.detail) == (False, "1 unknown, 0 failed, the oldest due for 0 s")
-    assert undelivered.deliveries in health.CONCERNS
+    assert undelivered.deliveries in health.NOTICES
     assert undelivered.deliveries not in health.READINESS
 
 

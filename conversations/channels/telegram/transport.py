@@ -106,7 +106,9 @@ def _broke_off(error: NetworkError, reason: str) -> Result:
         return Later(0.0, f"Telegram cannot be reached: {type(cause).__name__}", everybody=True)
     if cause is None:
         return Later(0.0, reason)  # an answer of the Bot API itself, of the 5xx kind: it was not done
-    return Lost(f"{reason} ({type(cause).__name__})")  # the request was on its way, or a proxy answered for Telegram
+    if isinstance(cause, httpx.HTTPError):
+        return Lost(f"The connection broke before Telegram answered ({type(cause).__name__}).")
+    return Lost(reason)  # a proxy answered in its place
 
 
 def _where(address: Address) -> dict[str, Any]:

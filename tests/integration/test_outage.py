@@ -28,6 +28,7 @@ from conversations.models import Conversation, Delivery, Message, MessageBuffer,
 from conversations.models import Outage as OutageRow
 from conversations.outage import Heard, Outage
 from tests.conversing import quiet, replies
+from tests.fake_model_server import Hang, model_server
 from tests.paper_channel import Paper
 from tests.processes import eventually
 
@@ -175,8 +176,36 @@ def test_what_could_not_be_answered_is_answered_afterwards(one: Bot, monkeypatch
     assert len(replies(talk())) == 1, "by the agent itself"
 
 
-def _broken(*_: object) -> str:
+def _broken(*_: object, **__: object) -> str:
     raise RuntimeError("no model")
+
+
+def test_a_real_model_is_asked_about_the_burst_alone_and_told_why(one: Bot, settings: Any) -> None:
+    with model_server() as server:
+        settings.OPENAI_BASE_URL, settings.OPENAI_API_KEY = server.url, "x"
+        one.away = True
+        one.say("Good morning", "who are you?")
+        eventually(lambda: one.said, "an answer")
+        assert one.said == ["Hello."]
+        [asked] = server.asked
+        assert "out of reach for a moment" in asked["messages"][0]["content"]
+        assert asked["messages"][1:] == [{"role": "user", "content": "Good morning\nwho are you?"}]
+        assert "tools" not in asked
+
+
+def test_a_model_that_never_answers_holds_up_no_stop_and_its_burst_is_kept(
+    place: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with model_server() as server:
+        server.script = [Hang()]
+        settings.OPENAI_BASE_URL, settings.OPENAI_API_KEY = server.url, "x"
+        with bot(place, monkeypatch) as one:
+            one.away = True
+            one.say("hello")
+            eventually(lambda: server.asked, "the model is asked")
+    again = Journal("console", "one")
+    assert [record["kind"] for record in again.records] == ["update"]
+    again.close()
 
 
 @pytest.mark.parametrize("text", ["/start", "  ", "edit"])
@@ -195,8 +224,10 @@ def test_the_same_update_twice_is_kept_once(one: Bot) -> None:
     one.away = True
     for _ in range(3):
         one.outage.handle({"id": "9", "user": 7, "text": "once"}, key="9")
+    assert len(one.outage.journal.records) == 1
     back(one)
     assert Message.objects.filter(role="user").count() == 1
+    assert OutageRow.objects.get().updates == 1
 
 
 def test_an_update_the_database_refuses_holds_up_no_other(one: Bot, place: Path) -> None:
@@ -244,7 +275,7 @@ def test_what_came_of_sending_is_told_honestly(one: Bot, fault: Any, status: str
 
 def test_a_long_answer_goes_in_parts_and_stops_where_one_failed(one: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "One sentence. " * 20
-    monkeypatch.setattr("agents.offline.answer", lambda *_: text)
+    monkeypatch.setattr("agents.offline.answer", lambda *_, **__: text)
     one.paper.limit = 100
     one.outage.journal.channel = "telegram"
 

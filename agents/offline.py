@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
@@ -44,17 +43,17 @@ def from_file(name: str) -> Known:
         raise AgentError(f"Without the database nothing is known of the agent {name}: {error}") from error
 
 
-def answer(agent: Known, burst: Sequence[str]) -> str:
+def answer(agent: Known, burst: Sequence[str], *, still_ours: Callable[[], bool] = lambda: True) -> str:
     """What it says to the burst alone; raises AgentError where it could not."""
     if model_name(agent.config) == SCRIPTED:
         return phrase("away", language_of(burst))
-    text = str(storable(_asked(agent.config, burst))).removeprefix(prompt.AGAIN.strip()).strip()
+    text = str(storable(_asked(agent.config, burst, still_ours))).removeprefix(prompt.AGAIN.strip()).strip()
     if not text:
         raise AgentError("The model's answer was empty.")
     return text
 
 
-def _asked(config: AgentConfig, burst: Sequence[str]) -> str:
+def _asked(config: AgentConfig, burst: Sequence[str], still_ours: Callable[[], bool]) -> str:
     from langchain_core.messages import HumanMessage, SystemMessage  # large, and most processes never need it
 
     from agents.llm import compatible
@@ -66,4 +65,4 @@ def _asked(config: AgentConfig, burst: Sequence[str]) -> str:
         return model.model_copy(update={"callbacks": [drafts]}).invoke(messages).text
 
     seconds = min(config.budgets.seconds, float(settings.LLM_TIMEOUT))
-    return compatible.within(ask, seconds=seconds, still_ours=partial(bool, True), draft=None)
+    return compatible.within(ask, seconds=seconds, still_ours=still_ours, draft=None)

@@ -82,7 +82,7 @@ def supervise(port: int, ready: Callable[[], None]) -> int:
     _prctl(PR_SET_CHILD_SUBREAPER, 1)  # children of a killed honcho come to us, not to init
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     honcho = subprocess.Popen(
-        [sys.executable, "-m", "honcho", "-e", os.devnull, "-d", str(ROOT), "start", "-p", str(port)],
+        [sys.executable, "-m", "honcho", "-e", os.devnull, "-d", str(ROOT), "start", "-p", str(port), *_services()],
         env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"},
         preexec_fn=_stop_with_parent,  # noqa: PLW1509  no thread runs yet, and only one system call happens there
     )
@@ -92,6 +92,11 @@ def supervise(port: int, ready: Callable[[], None]) -> int:
     code = honcho.wait()
     _end_descendants()
     return 0 if code in STOPPED_BY_HAND else 1
+
+
+def _services() -> list[str]:
+    """What of the Procfile runs here; a bot needs its token."""
+    return ["web", "worker", *(["bot"] if settings.TELEGRAM_BOT_TOKEN else [])]
 
 
 def start_worker(log: Path, *, processes: int) -> subprocess.Popen[bytes]:

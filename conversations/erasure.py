@@ -20,6 +20,7 @@ logger = structlog.get_logger(__name__)
 FORGET: dict[str, Callable[[UUID, Sequence[UUID]], int]] = {
     "calls_and_checkpoints": lambda _conversation_id, turn_ids: forget_turns(turn_ids),
     "drafts": lambda conversation_id, _turn_ids: drafts.forget(conversation_id),
+    "updates": lambda conversation_id, _turn_ids: forget_updates(conversation_id),
 }
 
 SUMMARY = """
@@ -69,6 +70,24 @@ def erase(conversation_id: UUID, *, by: str, reason: str) -> Erased:
         audit.record("conversation.erase", by, ("conversation", conversation_id), told)
     logger.info("conversation erased", conversation=str(conversation_id), by=by, messages=messages)
     return Erased(conversation_id, messages, turns, content_hash)
+
+
+# That they came stays, or they could be taken again; who and what they were about goes.
+UPDATES = """
+UPDATE channel_updates AS told SET chat_id = NULL, message_id = NULL, payload = NULL
+FROM conversations AS erased WHERE erased.id = %s AND told.chat_id = erased.chat_id AND (
+    erased.chat_id = erased.user_id
+    OR told.payload -> told.kind -> 'from' ->> 'id' = erased.user_id::text
+    OR EXISTS (SELECT FROM messages WHERE messages.conversation_id = erased.id
+        AND messages.external_id = jsonb_build_array(told.chat_id, told.message_id)::text))
+"""
+
+
+def forget_updates(conversation_id: UUID) -> int:
+    """What a channel told us of it: in a chat of two everything, in a group what the person wrote."""
+    with connection.cursor() as cursor:
+        cursor.execute(UPDATES, [conversation_id])
+        return int(cursor.rowcount)
 
 
 def forget_person(user_id: int, *, by: str, reason: str) -> dict[str, int]:

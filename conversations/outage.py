@@ -68,6 +68,7 @@ class Outage:
     heard: Callable[[Update], Heard | None]  # what a person said, where that is what the update is about
     place: Callable[[Update], UUID]  # the conversation it belongs to, opened if need be; in the caller's transaction
     transport: Callable[[], Transport]
+    journals: set[str] = field(default_factory=set)  # those this process began: it has shown what is in them
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _over: threading.Event = field(default_factory=threading.Event)
     _away_since: float | None = None
@@ -155,6 +156,7 @@ class Outage:
         except JournalFullError as error:
             logger.error("the update waits outside", reason=str(error))
             return False
+        self.journals.add(str(self.journal.id))
         self._stand_in()
         return True
 
@@ -228,8 +230,11 @@ class Outage:
         transport.show_typing(address)
         try:
             agent = self._known[1] if self._known else offline.known(self.order.agent)
-            text = offline.answer(agent, [heard.content for heard in burst.said])
+            said = [heard.content for heard in burst.said]
+            text = offline.answer(agent, said, still_ours=lambda: not self._over.is_set())
         except Exception as error:  # whatever it is, the database's return must not wait for it
+            if self._over.is_set():
+                return  # the bot stops; its next start finds the burst in the journal
             logger.error("no answer in the outage; it will come after it", reason=type(error).__name__, exc_info=error)
             self._write({"kind": "left", "burst": burst.numbers, "reason": f"{type(error).__name__}: {error}"[:500]})
             return

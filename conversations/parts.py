@@ -71,4 +71,6 @@ def _cluster_starts(text: str, begin: int, end: int) -> Iterator[int]:
 
 
 def _after_space(text: str, position: int) -> int:
-    return len(text) - len(text[position:].lstrip())
+    """Past the white space, but not past a space that carries a mark."""
+    letters = (match.start() for match in CLUSTER.finditer(text, position) if not match[0].isspace())
+    return next(letters, len(text))

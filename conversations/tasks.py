@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection
+from django.utils.module_loading import import_string
 
 from config.columns import clock
 from config.crash import crash_point
-from config.queue import defer, every, finder, task
+from config.queue import before_work, defer, every, finder, task
 from conversations import answering, buffering, delivering, outbox, receiving
 from conversations.legacy import batches, retrying, undoing
 from conversations.legacy.errors import WrittenSinceError
@@ -36,6 +38,13 @@ def flush(conversation_id: str, interview_step: int) -> None:
 def run(conversation_id: str) -> None:
     """The conversation may owe an answer."""
     answering.answer(UUID(conversation_id))
+
+
+@before_work
+def load_telegram() -> None:
+    """Its library takes most of a second to import: the worker pays once, before it forks, where there is a bot."""
+    if settings.TELEGRAM_BOT_TOKEN:
+        import_string("conversations.channels.telegram.transport.connect")
 
 
 @task(outbox.SEND, timeout=120)

@@ -174,9 +174,7 @@ class Channel:
     label: str | Promise
     folder: str = ""  # below this package; none: other code serves it (HTTP, the web page)
     pushes: bool = False  # answers are handed over by a transport; else the client reads the log itself
-    by_runner: bool = (
-        False  # its bot alone can send (`delivering.serve`), no worker: there is one session of an account
-    )
+    by_runner: bool = False  # only its bot has the session to send with (`delivering.serve`), no worker
     needs: tuple[str, ...] = ()  # modules that are not always installed
     install: str = ""  # how to get them
 

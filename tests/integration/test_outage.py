@@ -7,12 +7,14 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 from django.db import IntegrityError, OperationalError
+from django.db.models.functions import Now
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,10 +23,12 @@ from conversations import bots, log, outage, sessions
 from conversations.buffering import receive
 from conversations.channels import ChannelUnavailableError, Order, Result
 from conversations.journal import Journal, JournalFullError
+from conversations.models import Bot as BotRow
 from conversations.models import Conversation, Delivery, Message, MessageBuffer, MessageFate, Turn
 from conversations.models import Outage as OutageRow
 from conversations.outage import Heard, Outage
 from tests.conversing import quiet, replies
+from tests.fake_model_server import Hang, model_server
 from tests.paper_channel import Paper
 from tests.processes import eventually
 
@@ -172,8 +176,36 @@ def test_what_could_not_be_answered_is_answered_afterwards(one: Bot, monkeypatch
     assert len(replies(talk())) == 1, "by the agent itself"
 
 
-def _broken(*_: object) -> str:
+def _broken(*_: object, **__: object) -> str:
     raise RuntimeError("no model")
+
+
+def test_a_real_model_is_asked_about_the_burst_alone_and_told_why(one: Bot, settings: Any) -> None:
+    with model_server() as server:
+        settings.OPENAI_BASE_URL, settings.OPENAI_API_KEY = server.url, "x"
+        one.away = True
+        one.say("Good morning", "who are you?")
+        eventually(lambda: one.said, "an answer")
+        assert one.said == ["Hello."]
+        [asked] = server.asked
+        assert "out of reach for a moment" in asked["messages"][0]["content"]
+        assert asked["messages"][1:] == [{"role": "user", "content": "Good morning\nwho are you?"}]
+        assert "tools" not in asked
+
+
+def test_a_model_that_never_answers_holds_up_no_stop_and_its_burst_is_kept(
+    place: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with model_server() as server:
+        server.script = [Hang()]
+        settings.OPENAI_BASE_URL, settings.OPENAI_API_KEY = server.url, "x"
+        with bot(place, monkeypatch) as one:
+            one.away = True
+            one.say("hello")
+            eventually(lambda: server.asked, "the model is asked")
+    again = Journal("console", "one")
+    assert [record["kind"] for record in again.records] == ["update"]
+    again.close()
 
 
 @pytest.mark.parametrize("text", ["/start", "  ", "edit"])
@@ -192,8 +224,10 @@ def test_the_same_update_twice_is_kept_once(one: Bot) -> None:
     one.away = True
     for _ in range(3):
         one.outage.handle({"id": "9", "user": 7, "text": "once"}, key="9")
+    assert len(one.outage.journal.records) == 1
     back(one)
     assert Message.objects.filter(role="user").count() == 1
+    assert OutageRow.objects.get().updates == 1
 
 
 def test_an_update_the_database_refuses_holds_up_no_other(one: Bot, place: Path) -> None:
@@ -241,7 +275,7 @@ def test_what_came_of_sending_is_told_honestly(one: Bot, fault: Any, status: str
 
 def test_a_long_answer_goes_in_parts_and_stops_where_one_failed(one: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "One sentence. " * 20
-    monkeypatch.setattr("agents.offline.answer", lambda *_: text)
+    monkeypatch.setattr("agents.offline.answer", lambda *_, **__: text)
     one.paper.limit = 100
     one.outage.journal.channel = "telegram"
 
@@ -406,3 +440,23 @@ def test_a_message_that_had_come_in_just_before_keeps_its_own_turn(one: Bot) -> 
     assert Message.objects.filter(role="user").count() == 1
     assert one.said[0] in replies(talk()), "what was said is in the log"
     assert MessageFate.objects.count() == 1
+
+
+def test_staff_read_of_bots_and_outages_in_the_admin(one: Bot, admin_client: Any) -> None:
+    one.away = True
+    one.say("hello")
+    eventually(lambda: one.said, "an answer")
+    back(one)
+    with bots.alive("telegram", "@parley"):
+        eventually(BotRow.objects.exists, "a heartbeat")
+        page = admin_client.get("/admin/conversations/bot/").content.decode()
+        assert "@parley" in page
+        assert "runs" in page
+        assert bots.bots().ok
+    page = admin_client.get("/admin/conversations/outage/").content.decode()
+    assert "console" in page
+    start = admin_client.get("/admin/").content.decode()
+    assert "1 updates, 1 answers" in start
+    BotRow.objects.update(stopped_at=None, beat_at=Now() - timedelta(minutes=5))
+    assert "gives no sign" in bots.bots().detail
+    assert "no sign of life" in admin_client.get("/admin/conversations/bot/").content.decode()

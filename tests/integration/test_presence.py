@@ -55,18 +55,24 @@ def test_a_sign_that_hangs_or_breaks_costs_neither_the_answer_nor_the_lease(
     paper: Paper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(presence, "AGAIN_AFTER", 0.05)
-    go, called = threading.Event(), threading.Event()
+    go, calls, looks = threading.Event(), list[object](), list[object]()
+    show = presence.Presence.show
 
-    def hangs(_address: object) -> None:
-        called.set()
+    def looked(self: presence.Presence) -> None:
+        looks.append(show(self))
+
+    def hangs(address: object) -> None:
+        calls.append(address)
         go.wait(30)
         raise ZeroDivisionError
 
     monkeypatch.setattr(paper, "show_typing", hangs)
+    monkeypatch.setattr(presence.Presence, "show", looked)
     talk = conversation(channel="telegram", chat_id=5)
 
     def during(request: Request) -> None:
-        assert called.wait(30)
+        eventually(lambda: calls and len(looks) > 3, "it hangs, and the lease is looked after")
+        assert len(calls) == 1, "one that hangs is not joined by others"
         assert request.still_ours()
 
     with agent(during=during):

@@ -12,7 +12,7 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from agents.models import AuditEntry
-from conversations import buffering, log
+from conversations import buffering, erasure, log
 from conversations.channels.telegram import reading, updates
 from conversations.channels.telegram.reading import UnreadableError
 from conversations.models import ChannelUpdate, ChatMove, Conversation, Delivery, Message, Mode, Tally
@@ -93,6 +93,23 @@ def test_an_update_that_breaks_us_is_kept_and_does_not_stand_in_the_way(monkeypa
     assert (row.outcome, row.payload["message"]["text"]) == ("broken", "a\ufffdb")
     assert take(update(2)) == "message"
     assert take(update(1, "a\0b")) == "repeated"
+
+
+def test_erasing_forgets_who_wrote_and_what_was_kept_and_still_knows_that_it_came(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    take(update(1, "secret"))
+    take(update(2, "group secret", chat=GROUP))
+    take(update(3, "of somebody else", chat=GROUP, **{"from": {"id": 8, "is_bot": False, "first_name": "Bo"}}))
+    with monkeypatch.context() as patched:
+        patched.setattr(buffering, "receive", lambda *_a, **_k: 1 / 0)
+        take(update(4, "broken secret"))
+        take(update(5, "broken group secret", chat=GROUP))
+    for conversation_id in erasure.of_user(7):
+        erasure.erase(conversation_id, by="anna", reason="asked for")
+    kept = ChannelUpdate.objects.order_by("update_id").values_list("chat_id", "payload")
+    assert list(kept) == [(None, None), (None, None), (-5, None), (None, None), (None, None)]
+    assert take(update(1, "secret")) == "repeated"
 
 
 # --- of every kind ---

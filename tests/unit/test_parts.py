@@ -29,6 +29,8 @@ PIECES = st.sampled_from(
         "한국",
         "x" * 30,
         "\r\n",
+        " \u0301",
+        "。\u0301",
         "\u00a0",
     ]
 )
@@ -90,6 +92,19 @@ def test_a_border_far_behind_is_no_reason_for_a_short_part() -> None:
     text = "Hi.\n\n" + "word " * 20
     begin, end = cut(text, 60)[0]
     assert end - begin > 30
+
+
+@pytest.mark.parametrize("whole", [" \u0301", "。\u0301", ".\u0301", "\r\n"])
+def test_a_mark_on_a_space_or_a_full_stop_belongs_to_it(whole: str) -> None:
+    text = "abcdefghijkl" + whole + "mnopqrstuvwxyz"
+    for begin, end in cut(text, 14):
+        assert text[begin:end] in {
+            "abcdefghijkl",
+            "abcdefghijkl" + whole,
+            whole + "mnopqrstuvwx",
+            "mnopqrstuvwxyz",
+            "yz",
+        }
 
 
 def test_a_letter_longer_than_a_part_is_cut_all_the_same() -> None:

@@ -203,8 +203,8 @@ class Chat:
 
     def _message(self, message: dict[str, Any]) -> None:
         self.seen = max(self.seen, message["message_index"])
-        if str(message["id"]) in self.mine or "journal" in message["metadata"]:
-            return  # it stands there already, said here or by this process in an outage
+        if str(message["id"]) in self.mine or message["metadata"].get("journal") in self.outage.journals:
+            return  # it stands there already: said here, or in an outage by this process
         self._show(message["role"], message["content"], message["author"])
 
     def _show(self, role: str, content: str, author: str) -> None:

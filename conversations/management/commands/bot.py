@@ -16,10 +16,11 @@ from django.db import InterfaceError, OperationalError
 from agents import registry
 from agents.models import Agent
 from agents.registry import AgentNotFoundError
-from conversations.channels import SERVED, ChannelError, Order, channel
+from conversations.channels import SERVED, ChannelAwayError, ChannelError, Order, channel
 
 logger = structlog.get_logger(__name__)
 
+AGAIN_AFTER = 10.0  # seconds
 TEMPORARY = 75  # sysexits' EX_TEMPFAIL: another start may succeed
 
 
@@ -34,12 +35,29 @@ class Command(BaseCommand):
         parser.add_argument("--channel", required=True, help=f"one of {', '.join(SERVED)}")
         parser.add_argument("--agent", default="", metavar="NAME", help="who answers (default: DEFAULT_AGENT)")
         parser.add_argument("--user-id", type=int, metavar="N", help="console: who is talking (default: your user id)")
+        parser.add_argument("--patient", action="store_true", help="wait where something is away, instead of stopping")
         parser.add_argument("--login", action="store_true", help="mtproto: sign in, keep the session, and stop")
 
-    def handle(self, *args: Any, channel: str, agent: str, user_id: int | None, login: bool, **options: Any) -> None:
+    def handle(
+        self,
+        *args: Any,
+        channel: str,
+        agent: str,
+        user_id: int | None,
+        login: bool,
+        patient: bool,
+        **options: Any,
+    ) -> None:
         order = Order(channel, agent, user_id, login, ready=self._ready)
         try:
-            self._run(order)
+            while not order.stop.asked:
+                try:
+                    return self._run(order)
+                except ChannelAwayError as error:
+                    if not patient:
+                        raise
+                    logger.warning("trying again", seconds=AGAIN_AFTER, reason=str(error))
+                    order.stop.wait(AGAIN_AFTER)
         except ChannelError as error:
             raise CommandError(str(error), returncode=1 if error.permanent else TEMPORARY) from error
         except (OperationalError, InterfaceError) as error:

@@ -105,6 +105,9 @@ def bots() -> Result:
     if gone:
         channel, account, age = gone[0]
         return Result(
-            "bots", False, f"{channel} {account} gives no sign since {age:.0f} s", f"manage.py bot --channel {channel}"
+            "bots",
+            False,
+            f"{channel} {account} has given no sign for {age:.0f} s",
+            f"Start it: `manage.py bot --channel {channel}`.",
         )
     return Result("bots", True, f"{number} run" if number else "none runs")

@@ -211,7 +211,7 @@ def test_a_terminal_that_cannot_draw_gets_plain_lines(world: dict[str, str]) -> 
         assert terminal.leave() == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_cleanly(world: dict[str, str], number: signal.Signals) -> None:
     with Terminal(world, "--user-id", "8") as terminal:
         terminal.see("You talk to")

@@ -458,5 +458,5 @@ def test_staff_read_of_bots_and_outages_in_the_admin(one: Bot, admin_client: Any
     start = admin_client.get("/admin/").content.decode()
     assert "1 updates, 1 answers" in start
     BotRow.objects.update(stopped_at=None, beat_at=Now() - timedelta(minutes=5))
-    assert "gives no sign" in bots.bots().detail
+    assert "has given no sign" in bots.bots().detail
     assert "no sign of life" in admin_client.get("/admin/conversations/bot/").content.decode()

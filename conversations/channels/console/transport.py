@@ -9,7 +9,7 @@ import sys
 import termios
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from config.text import UNSEEN
@@ -142,6 +142,7 @@ def key_by_key(screen: Screen) -> Iterator[int]:
         yield keyboard
     finally:
         signal.signal(signal.SIGCONT, resumed)
-        screen.out.write("\x1b[?2004l\r\x1b[K")
-        screen.out.flush()
-        termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
+        with suppress(OSError, termios.error):  # the terminal may be gone
+            screen.out.write("\x1b[?2004l\r\x1b[K")
+            screen.out.flush()
+            termios.tcsetattr(keyboard, termios.TCSADRAIN, before)

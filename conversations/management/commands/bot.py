@@ -72,7 +72,7 @@ class Command(BaseCommand):
             raise CommandError("--user-id is a number of at most 64 bits.")
         serve = channel(order.channel).runner()
         _check_agent(order)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # the last: the terminal was closed
             signal.signal(number, lambda number, _frame: _asked(order, number))
         serve(order)
 
@@ -83,7 +83,7 @@ class Command(BaseCommand):
 
 def _asked(order: Order, number: int) -> None:
     """The first signal asks, a second one ends."""
-    signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
+    signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     order.stop.ask()
 
 

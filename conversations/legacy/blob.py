@@ -48,8 +48,6 @@ def _take(rest: dict[str, Any], names: tuple[str, ...]) -> Any:
 
 def messages_in(value: Any) -> list[Any] | None:
     """The list of messages a blob is, encoded twice or wrapped in an object as it may be; None where it is none."""
-    if value is None:
-        return []
     for _ in range(2):  # a text in JSON that holds JSON
         if not isinstance(value, str):
             break
@@ -57,6 +55,8 @@ def messages_in(value: Any) -> list[Any] | None:
             value = loads(value)
         except ValueError:
             return None
+    if value is None:
+        return []
     if isinstance(value, dict):
         value = next((value[name] for name in LISTS if isinstance(value.get(name), list)), None)
     return value if isinstance(value, list) else None

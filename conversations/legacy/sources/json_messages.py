@@ -74,10 +74,15 @@ class JsonMessages(JsonFile):
         if stream.peek() != "[":
             yield from self.passed(0, self._found(stream.value(), 0), skip)
             return
+        nested = False
         for item in stream.elements():
             value = stream.value()
+            nested = nested or (not item and isinstance(value, list))  # a list of lists is one from its beginning
             if item >= first:
-                yield from self.passed(item, self._found(value, item), skip if item == first else -1)
+                found = (
+                    self._found(value, item) if nested or not isinstance(value, list) else self._message(value, item)
+                )
+                yield from self.passed(item, found, skip if item == first else -1)
 
     def _entered(self, stream: JsonStream) -> Iterator[Found]:
         """One conversation larger than memory should be: what stands before its messages says whose it is."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from django.core.management import call_command
 
 from conversations import log
 from conversations.legacy.detecting import source_of
@@ -183,6 +185,26 @@ def test_json_is_understood_in_the_shapes_people_have(
     assert Conversation.objects.count() == conversations
     assert said() == [("user", "a"), ("assistant", "b")] * conversations
     assert (batch.kind, batch.rejected) == ("json", 0)
+
+
+def test_a_public_data_set_of_trees_is_read_by_a_mapping(tmp_path: Path) -> None:
+    """Lines as OpenAssistant publishes them, with the command of docs/import.md."""
+    lines = [
+        {"message_id": "a", "parent_id": None, "message_tree_id": "a", "created_date": "2023-02-05T14:23:50.98+00:00",
+         "text": "Can you write?", "role": "prompter", "lang": "en", "user_id": "2c96e467", "deleted": False},
+        {"message_id": "b", "parent_id": "a", "message_tree_id": "a", "created_date": "2023-02-05T14:24:50+00:00",
+         "text": "Yes.", "role": "assistant", "lang": "en", "user_id": "1", "deleted": True},
+    ]  # fmt: skip
+    path = str(file(tmp_path, "\n".join(map(json.dumps, lines)), "oasst.jsonl"))
+    mapping = ["conversation=message_tree_id", "created_at=created_date"]
+    call_command("import_conversations", path, format="json", map=mapping, role=["prompter=user"], stdout=StringIO())
+    talk = Conversation.objects.get()
+    found = log.history(talk.pk, include_deleted=True)
+    assert [(entry.role, entry.content, entry.external_id) for entry in found] == [
+        ("user", "Can you write?", "a"), ("assistant", "Yes.", "b")
+    ]  # fmt: skip
+    assert found[0].metadata["lang"] == "en"
+    assert (found[0].created_at.year, found[0].deleted_at, talk.deleted_count) == (2023, None, 1)
 
 
 def test_a_large_object_is_entered_and_not_taken_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

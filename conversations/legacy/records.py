@@ -8,6 +8,7 @@ from typing import Any
 
 from conversations.models import RejectReason
 
+NOTHING = object()  # where nothing was read that could be kept; null is something
 Place = dict[str, Any]  # where a source is; each source knows its own
 
 
@@ -58,7 +59,7 @@ class Broken:
     reason: RejectReason
     place: str
     detail: str = ""
-    raw: Any = None
+    raw: Any = NOTHING
     chat: Chat | None = None
 
 

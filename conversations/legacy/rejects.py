@@ -7,7 +7,7 @@ from uuid import UUID
 
 from conversations import erasure
 from conversations.legacy.cleaning import escaped
-from conversations.legacy.records import Broken, Record
+from conversations.legacy.records import NOTHING, Broken, Record
 from conversations.legacy.talks import Talk
 from conversations.models import ImportReject
 
@@ -20,13 +20,13 @@ def keep(batch: UUID, rejects: list[Broken], talks: Mapping[str, Talk]) -> None:
     made = []
     for broken in rejects:
         raw = broken.raw.as_json() if isinstance(broken.raw, Record) else broken.raw
-        payload = "" if raw is None else escaped(raw)
+        payload = "" if raw is NOTHING else escaped(raw)
         whole = len(payload) <= KEPT
         made.append(
             ImportReject(
                 batch_id=batch, chat_id=talks[broken.chat.key].chat if broken.chat else None, place=broken.place[:200],
                 reason=broken.reason, detail=_visible(broken.detail), payload=payload if whole else payload[:BEGINNING],
-                whole=whole and broken.raw is not None,
+                whole=whole and raw is not NOTHING,
             )
         )  # fmt: skip
     ImportReject.objects.bulk_create(made, batch_size=1_000)

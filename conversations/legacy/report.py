@@ -100,10 +100,14 @@ class Report:
         yield _("known before"), f"{self.known:,}"
         yield _("rejected"), f"{self.rejected:,}"
         yield _("By role"), ", ".join(f"{role} {count:,}" for role, count in sorted(self.roles.items())) or "–"
-        yield _("Time span"), f"{self.first[:16]} – {self.last[:16]}" if self.first else "–"
+        yield _("Time span"), f"{_day(self.first)} – {_day(self.last)}" if self.first else "–"
 
     def troubles(self) -> Iterator[tuple[str, str, list[str]]]:
         """Each kind of problem: what, how often, where for example."""
         for kind, problem in sorted(self.problems.items(), key=lambda pair: -pair[1].count):
             often = ngettext("%(n)s time", "%(n)s times", problem.count) % {"n": f"{problem.count:,}"}
             yield str(KINDS.get(kind, kind)), often, problem.examples
+
+
+def _day(moment: str) -> str:
+    return moment[:16].replace("T", " ")

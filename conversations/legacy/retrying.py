@@ -55,7 +55,7 @@ def _retry(batch: ImportBatch, chosen: list[ImportReject], rules: Rules, *, by: 
         if locked.status in {ImportStatus.UNDOING, ImportStatus.UNDONE}:
             return 0
         ids = [reject.pk for reject in chosen]
-        open_ones = ImportReject.objects.select_for_update().filter(pk__in=ids, state=RejectState.OPEN)
+        open_ones = ImportReject.objects.select_for_update(of=("self",)).filter(pk__in=ids, state=RejectState.OPEN)
         items = {reject.pk: item for reject in open_ones.select_related("chat") if (item := _again(reject, rules))}
         if not items:
             return 0

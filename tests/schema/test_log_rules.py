@@ -72,6 +72,16 @@ def test_rows_that_continue_the_conversation_exactly_are_counted(db: Any, conver
     assert {row["id"]: row["message_count"] for row in counts} == {conversation: 3, other: 2}
 
 
+def test_what_comes_deleted_is_counted_as_deleted_and_no_message_is_the_last_before_it_was_said(
+    db: Any, conversation: Any
+) -> None:
+    values = "(conversation_id, message_index, role, content, created_at, deleted_at)"
+    db.execute(f"INSERT INTO messages {values} VALUES (%s, 0, 'user', 'x', '2199-01-01', '2024-01-01')", [conversation])
+    db.execute(f"INSERT INTO messages {values} VALUES (%s, NULL, 'user', 'y', NULL, '2024-01-01')", [conversation])
+    row = one(db, "SELECT message_count, deleted_count, last_message_at <= now() AS past FROM conversations")
+    assert row == {"message_count": 2, "deleted_count": 2, "past": True}
+
+
 @pytest.mark.parametrize("indexes", [[1, 3], [2], [0, 1], [1, None], [None, 2]])
 def test_a_batch_with_a_hole_is_refused_whole(db: Any, conversation: Any, indexes: list[int | None]) -> None:
     db.execute(SAY, [conversation, "a"])

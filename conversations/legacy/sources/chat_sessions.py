@@ -22,7 +22,7 @@ SELECT s.key, s.user_id, s.chat_id, s.live, s.step, e.place,
 FROM (
     SELECT {id} COLLATE "C" AS key, {user} AS user_id, {chat} AS chat_id, {live} AS live, {step} AS step,
         json_build_array({title}, {created}, {metadata})::text AS head,
-        CASE WHEN {is_array} THEN t.{messages} END AS list, CASE WHEN NOT {is_array} THEN t.{messages}::text END AS rest
+        CASE WHEN {is_array} THEN {list} END AS list, CASE WHEN NOT {is_array} THEN t.{messages}::text END AS rest
     FROM {table} t ORDER BY 1
 ) AS s
 LEFT JOIN LATERAL {elements}(s.list) WITH ORDINALITY AS e (value, place) ON true
@@ -119,6 +119,7 @@ class ChatSessions(Postgres):
             "table": self._table(), "id": self.text("id"), "user": self.text("user_id"), "chat": self.text("chat_id"),
             "live": self._live(), "step": self.text("step"), "title": self.text("title"),
             "created": self.moment("created_at"), "metadata": self.text("metadata"), "messages": messages,
+            "list": sql.SQL("t.{}" if json_kind else "ARRAY[t.{}]").format(messages),
             "is_array": sql.SQL(is_array).format(messages),
             "elements": sql.SQL(f"{json_kind}_array_elements" if json_kind else "unnest"),
             "length": sql.SQL(f"{json_kind}_array_length" if json_kind else "length"),

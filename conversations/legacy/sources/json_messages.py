@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from conversations.legacy.blob import LISTS, NAMES, record_of, records_in
+from conversations.legacy.blob import LISTS, NAMES, Names, record_of, records_in
+from conversations.legacy.errors import OptionError
 from conversations.legacy.json_stream import JsonStream, loads
 from conversations.legacy.records import Broken, Chat, Found, Place
 from conversations.legacy.sources.files import JsonFile, key_of, opened
@@ -22,6 +23,10 @@ OF_CHAT = {
     "title": ("title", "name", "topic", "subject"),
     "created": ("created_at", "createdAt", "create_time", "timestamp", "date"),
 }
+FIELDS = {  # as --map calls them
+    "conversation": "key", "user_id": "user", "chat_id": "chat", "title": "title", "role": "role",
+    "content": "content", "created_at": "created", "deleted_at": "deleted", "id": "id", "author": "author",
+}  # fmt: skip
 OF_LINE = {**OF_CHAT, "key": OF_CHAT["key"][:4]}  # in a line that is a message, `id` is the message's
 
 
@@ -32,6 +37,8 @@ class JsonMessages(JsonFile):
 
     def __init__(self, path: Path, options: Options) -> None:
         super().__init__(path, options)
+        self.names, self.of_chat = _mapped(NAMES, options), _mapped(OF_CHAT, options)
+        self.of_line = _mapped(OF_LINE, options)
         self.lines = is_lines(path)
         self._offset, self._line = 0, 0
         self._file_chat = Chat(key_of(path.name), title=path.stem)
@@ -74,10 +81,15 @@ class JsonMessages(JsonFile):
         if stream.peek() != "[":
             yield from self.passed(0, self._found(stream.value(), 0), skip)
             return
+        nested = False
         for item in stream.elements():
             value = stream.value()
+            nested = nested or (not item and isinstance(value, list))  # a list of lists is one from its beginning
             if item >= first:
-                yield from self.passed(item, self._found(value, item), skip if item == first else -1)
+                found = (
+                    self._found(value, item) if nested or not isinstance(value, list) else self._message(value, item)
+                )
+                yield from self.passed(item, found, skip if item == first else -1)
 
     def _entered(self, stream: JsonStream) -> Iterator[Found]:
         """One conversation larger than memory should be: what stands before its messages says whose it is."""
@@ -87,7 +99,7 @@ class JsonMessages(JsonFile):
                 chat = self._chat({**head, name: []}, 0)
                 yield chat
                 for position in stream.elements():
-                    yield record_of(stream.value(), chat, position)
+                    yield record_of(stream.value(), chat, position, self.names)
             else:
                 head[name] = stream.value()
 
@@ -96,7 +108,7 @@ class JsonMessages(JsonFile):
         if isinstance(value, list):
             chat = Chat(key_of(self.path.name, item), title=f"{self.path.stem} {item}"[:200])
             yield chat
-            yield from records_in(value, chat)
+            yield from records_in(value, chat, self.names)
         elif isinstance(value, dict) and any(isinstance(value.get(name), list) for name in LISTS):
             yield from self._conversation(value, item)
         else:
@@ -105,13 +117,14 @@ class JsonMessages(JsonFile):
     def _conversation(self, value: dict[str, Any], item: int) -> Iterator[Found]:
         chat = self._chat(value, item)
         yield chat
-        yield from records_in(next(value[name] for name in LISTS if isinstance(value.get(name), list)), chat)
+        messages = next(value[name] for name in LISTS if isinstance(value.get(name), list))
+        yield from records_in(messages, chat, self.names)
 
     def _chat(self, value: dict[str, Any], item: int) -> Chat:
         """What an object says beside its messages."""
         rest = dict(value)
         rest.pop(next(name for name in LISTS if isinstance(rest.get(name), list)))
-        named = {field: next((rest.pop(n) for n in names if n in rest), None) for field, names in OF_CHAT.items()}
+        named = {field: next((rest.pop(n) for n in names if n in rest), None) for field, names in self.of_chat.items()}
         metadata = rest.pop("metadata", None)
         rest |= metadata if isinstance(metadata, dict) else {}
         key = key_of(named["key"]) if named["key"] is not None else key_of(self.path.name, item)
@@ -120,18 +133,26 @@ class JsonMessages(JsonFile):
 
     def _message(self, value: Any, item: int) -> Iterator[Found]:
         """Each line a message, most often with the name of its conversation."""
-        if not isinstance(value, dict) or not any(name in value for name in (*NAMES["content"], "data", "role")):
+        if not isinstance(value, dict) or not any(name in value for name in (*self.names["content"], "data", "role")):
             found = record_of(value, self._file_chat, item)
             reason = found.detail if isinstance(found, Broken) else "an object without role and text"
             yield Broken(RejectReason.NOT_A_MESSAGE, f"item {item}", reason, value)
             return
-        named = {field: next((value[n] for n in names if n in value), None) for field, names in OF_LINE.items()}
+        named = {field: next((value[n] for n in names if n in value), None) for field, names in self.of_line.items()}
         chat = self._file_chat
         if named["key"] is not None or named["chat"] is not None:
             key = key_of(named["key"]) if named["key"] is not None else key_of(named["chat"], named["user"])
             chat = Chat(key, named["user"], named["chat"], created=named["created"])
         yield chat
-        yield record_of(value, chat, item)
+        yield record_of(value, chat, item, self.names)
+
+
+def _mapped(names: Names, options: Options) -> Names:
+    """What --map says stands before the usual names."""
+    if unknown := set(options.columns) - set(FIELDS):
+        raise OptionError(f"--map knows {', '.join(FIELDS)}; not {', '.join(sorted(unknown))}.")
+    given = {FIELDS[field]: column for field, column in options.columns.items()}
+    return {field: (given[field],) if field in given else known for field, known in names.items()}
 
 
 def is_lines(path: Path) -> bool:

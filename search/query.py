@@ -21,7 +21,7 @@ from uuid import UUID
 import structlog
 from django.db import DatabaseError, connection, transaction
 
-from search import coverage, embedders, highlight, legs, words
+from search import coverage, embedders, highlight, legs, spaces, words
 from search.embedders import EmbedderError
 from search.embedding import as_sql
 from search.errors import SearchError
@@ -260,12 +260,12 @@ class _Run:
 
     def embed(self, meaning: str) -> str | None:
         """The vector of what is asked, or a note why there is none."""
-        if self.space is None or not self.space.dimensions:
-            self.note("embeddings_off" if embedders.current() is None else "no_space")
+        if self.space is None:
             return None
-        embedder = embedders.of(self.space.model, self.space.dimensions)
+        embedder = spaces.embedder_of(self.space)
         if embedder is None:
-            self.note("embeddings_off" if embedders.current() is None else "other_model")
+            switched_off = spaces.embedder_now() is None
+            self.note("embeddings_off" if switched_off else "other_model" if self.space.dimensions else "no_space")
             return None
         try:
             [vector] = self.timed("embed", lambda: embedder.embed([meaning], query=True))

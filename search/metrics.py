@@ -3,6 +3,7 @@
 from config import doctor
 from config.health import Result
 from config.metrics import NUMBERS, Number
+from search import coverage as counted
 from search import spaces, vector_index
 
 LIVING = "FROM search_spaces WHERE status <> 'retired'"
@@ -54,3 +55,16 @@ def vectors() -> Result:
 
 
 doctor.THERE.append(vectors)
+
+
+def coverage() -> Result:
+    """Is what can be found embedded, or on its way there? For the start page."""
+    space, numbers = spaces.serving(), counted.of(spaces.serving())
+    told = f"{numbers.entries:,} entries, {numbers.embedded:,} of them embedded, {numbers.pending:,} waiting"
+    if numbers.failed:
+        return Result("search", False, f"{told}, {numbers.failed:,} refused", "Refused texts are found by words only.")
+    if space is not None and space.failures:
+        return Result(
+            "search", False, f"{told}. The embedder fails: {space.error}", "Is it up, and are EMBEDDINGS_* right?"
+        )
+    return Result("search", True, told)

@@ -95,13 +95,19 @@ def search(  # noqa: PLR0913  keyword-only, one per thing a person can choose
     return run.results(hits, question)
 
 
-def more_like(
-    entity_type: str, entity_id: UUID, *, user_id: int | None = None, filters: Filters | None = None, limit: int = 10
+def more_like(  # noqa: PLR0913  as above
+    entity_type: str,
+    entity_id: UUID,
+    *,
+    user_id: int | None = None,
+    entity_types: Sequence[str] | None = None,
+    filters: Filters | None = None,
+    limit: int = 10,
 ) -> Results:
     """What lies nearest to an entry by meaning, itself left out."""
     run = _Run("vector")
     _check("", "vector", limit)
-    narrowed = where(user_id, None, filters)
+    narrowed = where(user_id, entity_types, filters)
     space = run.space
     if space is None or not space.dimensions:
         run.note("no_space")

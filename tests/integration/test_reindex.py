@@ -92,12 +92,12 @@ def test_a_run_that_was_interrupted_goes_on_where_it_was() -> None:
             raise KeyboardInterrupt
 
         with patch.object(reindexing, "reindex", killed), pytest.raises(KeyboardInterrupt):
-            reindex()
+            reindex("--type", "message")
         assert (Entry.objects.count(), Walk.objects.get().checked) == (4, 4)
         looked_at = []
         bring = indexing.bring_up_to_date
         with patch.object(indexing, "bring_up_to_date", lambda kind, ids: looked_at.extend(ids) or bring(kind, ids)):
-            assert "going on after 4 rows" in reindex()
+            assert "going on after 4 rows" in reindex("--type", "message")
     assert len(looked_at) == 2
     assert Entry.objects.count() == 6
     assert not Walk.objects.exists()

@@ -202,7 +202,8 @@ BRANCH = "(SELECT id, {weight} AS weight FROM search_index WHERE {scope} AND tsv
 def _loose(scope: Scope, depth: int) -> list[Found]:
     counts = rarity.counts(scope.space, scope.question.terms, RARE)
     weights = {term: _weight(count, scope.space.entries) for term, count in counts.items()}
-    branches, likely = [], 0
+    branches: list[str] = []
+    likely = 0
     for term in sorted(counts, key=lambda term: counts[term]):
         if branches and likely + counts[term] > LIKELY:
             break

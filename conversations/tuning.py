@@ -22,10 +22,10 @@ TOLERATED = 0.05  # of the thoughts: the window that is suggested splits no more
 
 # By the primary key, which is in the order of time.
 TIMES = """
-SELECT conversation_id, inbound, created_at FROM (
-    SELECT id, conversation_id, message_index, inbound, role, created_at FROM messages ORDER BY id DESC LIMIT %s
+SELECT conversation_id, role = 'user', created_at FROM (
+    SELECT id, conversation_id, message_index, role, created_at FROM messages ORDER BY id DESC LIMIT %s
 ) AS latest
-WHERE inbound OR role = 'assistant' ORDER BY conversation_id, message_index
+WHERE role IN ('user', 'assistant') ORDER BY conversation_id, message_index
 """
 
 Said = tuple[UUID, bool, datetime]  # conversation, did the person say it, when
@@ -84,7 +84,5 @@ def replay(by_conversation: Iterable[Sequence[float]], *, thought: float) -> lis
 
 
 def suggested(rows: Sequence[Replayed]) -> float | None:
-    """The shortest window that is good enough; None where nothing was said yet."""
-    if not rows or not rows[0].thoughts:
-        return None
-    return next((row.window for row in rows if row.share <= TOLERATED), rows[-1].window)
+    """The shortest window that is good enough, if one is."""
+    return next((row.window for row in rows if row.thoughts and row.share <= TOLERATED), None)

@@ -27,8 +27,8 @@ IDEAS: list[dict[str, Any]] = [
 ]
 
 
-def load() -> str:
-    """A second run changes nothing; nor does one where a table is missing."""
+def load(*, anyway: bool) -> str:
+    """A second run changes nothing, nor does one where a table is missing or, unless `anyway`, holds other projects."""
     tables = [loader.MODELS.get(name) for name in ("projects", "characters", "ideas", "notes")]
     if None in tables:
         return "a table is missing, see `manage.py check`"
@@ -36,6 +36,8 @@ def load() -> str:
     named: Any = {"name": PROJECT}
     if projects._default_manager.filter(**named).exists():
         return "there already"
+    if not anyway and projects._default_manager.exists():
+        return "there are projects already"
     with transaction.atomic(), origin.written_by(Origin(Writer.SYSTEM, BY)):
         described = {"name": PROJECT, "description": "A novel about a year in a new city."}
         project = keeping.create(projects, values=described, by=BY)

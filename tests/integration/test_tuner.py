@@ -39,6 +39,7 @@ def test_each_window_splits_the_thoughts_with_a_longer_pause() -> None:
     }  # fmt: skip
     assert tuning.suggested(list(rows.values())) == 5
     assert tuning.suggested(tuning.replay([], thought=30)) is None
+    assert tuning.suggested(tuning.replay([[25]], thought=30)) is None  # no window is good enough
 
 
 @given(st.lists(st.lists(st.floats(0, 200)), max_size=30), st.sampled_from(tuning.THOUGHTS))

@@ -23,9 +23,9 @@ EF_SEARCH = 120  # how many nearest the walk keeps; recall for time
 MAX_SCAN = 40_000  # tuples a filtered walk looks at before it gives up
 RANKED = 250  # entries with all the words that are ranked, the newest of them
 SURELY = 4  # times as many candidates, by the planner's estimate, need no counting
-LIKELY = 2_000  # entries fetched for having a rare word, and
-CLOSELY = 300  # those of them that all words are looked up in
-RARE = 1_000  # entries; a word of more is common
+LIKELY = 1_000  # entries fetched for having a rare word, and
+CLOSELY = 200  # those of them that all words are looked up in
+RARE = 600  # entries; a word of more is common
 
 
 @dataclass(frozen=True, slots=True)

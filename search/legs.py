@@ -23,9 +23,9 @@ EF_SEARCH = 120  # how many nearest the walk keeps; recall for time
 MAX_SCAN = 40_000  # tuples a filtered walk looks at before it gives up
 RANKED = 250  # entries with all the words that are ranked, the newest of them
 SURELY = 4  # times as many candidates, by the planner's estimate, need no counting
-LIKELY = 2_000  # entries fetched for having a rare word, and
-CLOSELY = 300  # those of them that all words are looked up in
-RARE = 1_000  # entries; a word of more is common
+LIKELY = 1_000  # entries fetched for having a rare word, and
+CLOSELY = 200  # those of them that all words are looked up in
+RARE = 600  # entries; a word of more is common
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,8 @@ BRANCH = "(SELECT id, {weight} AS weight FROM search_index WHERE {scope} AND tsv
 def _loose(scope: Scope, depth: int) -> list[Found]:
     counts = rarity.counts(scope.space, scope.question.terms, RARE)
     weights = {term: _weight(count, scope.space.entries) for term, count in counts.items()}
-    branches, likely = [], 0
+    branches: list[str] = []
+    likely = 0
     for term in sorted(counts, key=lambda term: counts[term]):
         if branches and likely + counts[term] > LIKELY:
             break
@@ -217,7 +218,8 @@ def _loose(scope: Scope, depth: int) -> list[Found]:
     with connection.cursor() as cursor:
         cursor.execute(query, {**scope.values, "depth": depth})
         rows = cursor.fetchall()
-    whole = sum(weights.values())
+    unheard = len(scope.question.terms) - len(weights)  # words nobody wrote are part of what was asked, too
+    whole = sum(weights.values()) + unheard * _weight(0, scope.space.entries)
     return [
         Found(id_, (type_, of), chunk, float(rank), float(had) / whole) for id_, type_, of, chunk, rank, had in rows
     ]

@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 GROUP = 4  # worker processes per cluster, so that one sick cluster is not all of them
 LOOK_EVERY = 1.0  # seconds between two looks at the clusters
-BEAT_EVERY = 2.0  # seconds between two heartbeats
+BEAT_EVERY = 0.9  # seconds between two heartbeats; at each, periods get their turn, and the shortest is a second
 STOP_WITHIN = 3.5  # seconds for running tasks to end after SIGTERM
 STOPPED_AFTER = 4.7  # seconds in all: the rest is for ending them and freeing what they held
 PROMPT = 3.0  # seconds the database may take to answer the supervisor

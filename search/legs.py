@@ -217,7 +217,8 @@ def _loose(scope: Scope, depth: int) -> list[Found]:
     with connection.cursor() as cursor:
         cursor.execute(query, {**scope.values, "depth": depth})
         rows = cursor.fetchall()
-    whole = sum(weights.values())
+    unheard = len(scope.question.terms) - len(counts)  # words nobody wrote were asked for all the same
+    whole = sum(weights.values()) + unheard * _weight(0, scope.space.entries)
     return [
         Found(id_, (type_, of), chunk, float(rank), float(had) / whole) for id_, type_, of, chunk, rank, had in rows
     ]

@@ -48,6 +48,7 @@ DEGRADED = {
 }
 
 K = 60  # of the reciprocal rank fusion: how little the very first places differ
+LOOSE = 0.1  # of a match of some of the words only: worth a few places, and not the top
 LONGEST = 2_000  # characters of a question
 MOST = 100  # hits
 DEPTH = 30  # chunks each search brings at least
@@ -181,7 +182,7 @@ Ranked = tuple[Found, float, dict[str, int | None]]  # the best chunk, the score
 def _fused(lists: Mapping[str, Sequence[Found]]) -> list[Ranked]:
     """Reciprocal rank fusion over things, each ranked by its best chunk.
 
-    A match of only some of the words adds only that share: it breaks ties, and does not push down what is meant.
+    A match of only some of the words adds a little of its share: it breaks ties, and does not push down what is meant.
     """
     scores: dict[tuple[str, UUID], float] = defaultdict(float)
     ranks: dict[tuple[str, UUID], dict[str, int | None]] = {}
@@ -191,7 +192,7 @@ def _fused(lists: Mapping[str, Sequence[Found]]) -> list[Ranked]:
         for found in lists[name]:
             firsts.setdefault(found.entity, found)
         for rank, (entity, found) in enumerate(firsts.items(), start=1):
-            scores[entity] += found.share / (K + rank)
+            scores[entity] += (1.0 if found.share >= 1.0 else LOOSE * found.share) / (K + rank)
             ranks.setdefault(entity, {"vector": None, "keyword": None})[name] = rank
             if entity not in best or rank < best[entity][0]:
                 best[entity] = (rank, found)

@@ -198,7 +198,7 @@ class Page:
 
     def _without(self, *names: str) -> str:
         rest = self.form.asked.copy()
-        for name in names:
+        for name in (*names, "exact"):
             rest.pop(name, None)
         return f"?{rest.urlencode()}"
 

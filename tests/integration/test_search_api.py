@@ -94,7 +94,7 @@ def test_words_are_found_while_the_embedder_is_away(bag: BagOfWords) -> None:
 
 BAD = [
     ("", "missing_field", "q"),
-    ("q=", "too_short", "q"),
+    ("q=", "blank", "q"),
     ("q=%20%E2%80%8B", "blank", "q"),
     ("q=a%00b", "invalid_character", "q"),
     ("q=" + "x" * 2_001, "too_long", "q"),

@@ -19,6 +19,7 @@ from config.queue import defer
 logger = structlog.get_logger(__name__)
 
 CARRY_OUT = "agents.carry_out"
+DEEDS = {CallStatus.APPROVED: "tool.approve", CallStatus.DENIED: "tool.deny"}
 TOLD: list[Callable[[ToolCall], None]] = []  # who tells the person what became of a call; in its transaction
 
 
@@ -89,7 +90,7 @@ def _decide(call_id: UUID, status: CallStatus, *, by: str) -> ToolCall:
         raise NothingToDecideError(NothingToDecideError.__doc__)
     call = ToolCall.objects.get(pk=call_id)
     told = {"tool": call.tool, "turn": str(call.turn_id), "number": call.number}
-    audit.record(f"tool.{status}", by, ("tool_call", call_id), told, on_behalf_of=f"user {call.user_id}")
+    audit.record(DEEDS[status], by, ("tool_call", call_id), told, on_behalf_of=f"user {call.user_id}")
     return call
 
 

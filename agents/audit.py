@@ -22,7 +22,9 @@ from config.env import ROOT
 
 Subject = tuple[str, object]  # what it was done to: its kind and its id
 
-CODE_CHANGES = frozenset({"code_change", "deploy", "rollback"})  # these say which code
+CODE_CHANGES = frozenset(
+    {"code_change", "deploy", "rollback", "schema.migrate", "schema.apply"}
+)  # these say which code
 # Without RETURNING: a user's own call may add to the record and not read it.
 RECORD = """
 INSERT INTO audit_log

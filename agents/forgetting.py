@@ -1,13 +1,20 @@
-"""What is kept of turns beside the conversation, and let go with it: checkpoints and the record of tool calls."""
+"""What is kept of turns beside the conversation, and let go with it: checkpoints and the record of tool calls.
+
+Rooms that conversations do not know register here what they keep; each runs in the transaction of the erasure and says
+how many rows went.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from django.db import connection
 
 from agents.models import ToolCall
+
+HERE: dict[str, Callable[[UUID, Sequence[UUID]], int]] = {}  # a conversation and its turns
+OF_PERSON: dict[str, Callable[[int], int]] = {}  # a user, when everything of that person goes
 
 TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
 

@@ -14,20 +14,26 @@ from django.db import models
 from django.http import HttpRequest
 from django.utils.functional import Promise
 from unfold import admin as unfold
-from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter as AutocompleteFilter
+from unfold.contrib.filters.admin import BooleanRadioFilter as BooleanFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
 from unfold.decorators import display as theme_display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminBigIntegerFieldWidget as NumberWidget
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget as CheckboxesWidget
+from unfold.widgets import UnfoldAdminTextareaWidget as TextareaWidget
 from unfold.widgets import UnfoldAdminTextInputWidget as TextWidget
 
 from config import deeds
 from config.lists import CappedPaginator, ChangeList, DateRange, RecentValues
 
 __all__ = [
+    "AutocompleteFilter",
+    "BooleanFilter",
     "CheckboxesWidget",
     "ChoicesDropdownFilter",
     "DateRange",
+    "DropdownFilter",
     "ModelAdmin",
     "NumberWidget",
     "ReadOnlyAdmin",
@@ -35,6 +41,7 @@ __all__ = [
     "StackedInline",
     "TabularInline",
     "TextWidget",
+    "TextareaWidget",
     "display",
 ]
 

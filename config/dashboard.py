@@ -19,9 +19,12 @@ CHECKS: dict[str, str | Promise] = {  # checks without a title here show their o
     "migrations": _("Schema is up to date"),
     "worker": _("Worker"),
     "queue": _("Queue"),
+    "guard": _("Nothing can be dropped"),
+    "backups": _("Backups"),
+    "bots": _("Bots"),
+    "outages": _("Answered without the database"),
+    "deliveries": _("Deliveries"),
 }
-
-ALSO: list[health.Check] = []  # what the start page tells beyond readiness
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def start_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "rooms": [_room(label, entry) for label, entry in navigation.rooms(request).items()],
         "checks": [
             {"title": CHECKS.get(result.name, result.name), "result": result}
-            for result in health.run([*health.READINESS, *ALSO])
+            for result in health.run([*health.READINESS, *health.NOTICES])
         ],
         "doors": [{"title": door.title, "says": door.says, "url": url} for door in DOORS if (url := _url(door))],
     }

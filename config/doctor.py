@@ -99,7 +99,7 @@ def examine() -> list[Result]:
     reached = health.run([health.database])
     if not reached[0].ok:
         return results + reached
-    return results + health.run([*health.READINESS, *THERE])
+    return results + health.run([*health.READINESS, *health.NOTICES, *THERE])
 
 
 def _locked() -> Iterable[tuple[str, str, str | None]]:

@@ -16,6 +16,8 @@ from django.utils.functional import cached_property
 from unfold.contrib.filters.admin import DropdownFilter, RangeDateFilter
 from unfold.views import ChangeList as ThemeChangeList
 
+from config.text import plain
+
 FAR_ENOUGH = 10_000  # rows: what nobody pages beyond; filters and search lead further
 
 
@@ -64,7 +66,7 @@ class RecentValues(DropdownFilter):  # type: ignore[misc]
         return [(value, self.label(value)) for value in sorted(values | ({chosen} if chosen else set()))]
 
     def label(self, value: str) -> str:
-        return value
+        return plain(value)
 
     def queryset(self, _request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         try:

@@ -103,11 +103,14 @@ def protect(cursor: CursorWrapper, table: str, mine: str, rights: str) -> None:
         cursor.execute(f"GRANT {rights} ON {name} TO {CLIENT}")
 
 
-def narrow(cursor: CursorWrapper, table: str, policy: str, allowed: str) -> None:
-    """One more condition on what the client writes there; what it sees stays."""
+def narrow(cursor: CursorWrapper, table: str, policy: str, command: str, allowed: str) -> None:
+    """One more condition on what the client may INSERT or UPDATE there; what it sees stays.
+
+    A policy per command: one for all of them that asks the same table would ask itself.
+    """
     name, rule = sql.Identifier(table).as_string(), sql.Identifier(policy).as_string()
     condition = f"current_user <> '{CLIENT}' OR ({allowed})"
-    cursor.execute(f"CREATE POLICY {rule} ON {name} AS RESTRICTIVE USING (true) WITH CHECK ({condition})")
+    cursor.execute(f"CREATE POLICY {rule} ON {name} AS RESTRICTIVE FOR {command} WITH CHECK ({condition})")
 
 
 class Protect(Operation):

@@ -141,6 +141,16 @@ if DATABASE_POOL:
         "timeout": env.int("DATABASE_POOL_WAIT", 5),
     }
 
+MIGRATION_LOCK_TIMEOUT = env.int("MIGRATION_LOCK_TIMEOUT", 1000)  # milliseconds
+MIGRATION_STATEMENT_TIMEOUT = env.int("MIGRATION_STATEMENT_TIMEOUT", 5000)
+
+# --- what if it is lost? ---
+BACKUP_DIR = ROOT / env.str("BACKUP_DIR", str(DATA_DIR / "backups"))
+BACKUP_EVERY_HOURS = env.float("BACKUP_EVERY_HOURS", 24.0)  # 0: never by itself
+BACKUP_KEEP_LAST = env.int("BACKUP_KEEP_LAST", 3)
+BACKUP_KEEP_DAYS = env.float("BACKUP_KEEP_DAYS", 7.0)
+BACKUP_KEEP_WEEKS = env.float("BACKUP_KEEP_WEEKS", 8.0)
+
 # --- how does work wait its turn? ---
 WORKER_PROCESSES = env.int("WORKER_PROCESSES", 4)
 Q_CLUSTER: dict[str, Any] = {  # django-q2 runs the tasks, our broker decides which: docs/adr/0010
@@ -170,6 +180,18 @@ INTERVIEW_TURN_BACKOFF = env.float("INTERVIEW_TURN_BACKOFF", 2.0)
 INTERVIEW_TURN_LEASE = env.float("INTERVIEW_TURN_LEASE", 15.0)
 INTERVIEW_HISTORY_LIMIT = env.int("INTERVIEW_HISTORY_LIMIT", 50)
 
+# --- how do answers travel? ---
+DELIVERY_ATTEMPTS = env.int("DELIVERY_ATTEMPTS", 20)
+DELIVERY_BACKOFF = env.float("DELIVERY_BACKOFF", 1.0)
+DELIVERY_UNKNOWN_PATIENCE = env.float("DELIVERY_UNKNOWN_PATIENCE", 30.0)
+TELEGRAM_BOT_TOKEN = env.str("TELEGRAM_BOT_TOKEN", "")
+TELEGRAM_API_URL = env.str("TELEGRAM_API_URL", "https://api.telegram.org").rstrip("/")
+TELEGRAM_AGENT = env.str("TELEGRAM_AGENT", "")
+TELEGRAM_WEBHOOK_SECRET = env.str("TELEGRAM_WEBHOOK_SECRET", "")
+TELEGRAM_MESSAGES_PER_SECOND = env.float("TELEGRAM_MESSAGES_PER_SECOND", 30.0)
+TELEGRAM_CHAT_GAP = env.float("TELEGRAM_CHAT_GAP", 1.0)
+TELEGRAM_GROUP_GAP = env.float("TELEGRAM_GROUP_GAP", 3.0)
+
 # --- who answers? ---
 AGENTS_DIR = ROOT / env.str("AGENTS_DIR", "agents/configs")
 DEFAULT_AGENT = env.str("DEFAULT_AGENT", "relocation")
@@ -192,6 +214,13 @@ EMBEDDINGS_BATCH = env.int("EMBEDDINGS_BATCH", 64)
 EMBEDDINGS_TIMEOUT = env.float("EMBEDDINGS_TIMEOUT", 30.0)
 EMBEDDINGS_QUERY_TIMEOUT = env.float("EMBEDDINGS_QUERY_TIMEOUT", 2.0)
 
+# --- how do bots reach people? ---
+TELEGRAM_API_ID = env.int("TELEGRAM_API_ID", 0)
+TELEGRAM_API_HASH = env.str("TELEGRAM_API_HASH", "")
+BOT_OUTAGE_PATIENCE = env.float("BOT_OUTAGE_PATIENCE", 60.0)
+BOT_JOURNALS = DATA_DIR / "journals"
+BOT_JOURNAL_LIMIT = env.int("BOT_JOURNAL_LIMIT", 64 * 1024 * 1024)
+
 # --- in which languages? ---
 LANGUAGE_CODE = env.str("LANGUAGE_CODE", "en")
 LANGUAGES = [("en", _("English")), ("ru", _("Russian"))]
@@ -201,6 +230,7 @@ USE_TZ = True
 
 # --- what do people see? ---
 LOGIN_URL = reverse_lazy("admin:login")
+LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 STATIC_URL = "static/"
 STATIC_ROOT = ROOT / "staticfiles"
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG

@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 from django.db import connection, transaction
 
-from agents import audit
+from agents import audit, forgetting
 from agents.forgetting import forget_turns
 from conversations import buffering, drafts
 from conversations.models import Conversation
@@ -60,7 +60,7 @@ def erase(conversation_id: UUID, *, by: str, reason: str) -> Erased:
         user_id, turns, buffers, messages, content_hash = cursor.fetchone()
         cursor.execute("SELECT id FROM turns WHERE conversation_id = %s", [conversation_id])
         turn_ids = [id_ for (id_,) in cursor.fetchall()]
-        also = {name: forget(conversation_id, turn_ids) for name, forget in FORGET.items()}
+        also = {name: forget(conversation_id, turn_ids) for name, forget in (FORGET | forgetting.HERE).items()}
         cursor.execute("SET LOCAL parley.erasing = 'on'")  # the triggers of the log ask for it
         cursor.execute("DELETE FROM conversations WHERE id = %s", [conversation_id])  # the rest cascades
         cursor.execute("SET LOCAL parley.erasing = ''")
@@ -69,6 +69,17 @@ def erase(conversation_id: UUID, *, by: str, reason: str) -> Erased:
         audit.record("conversation.erase", by, ("conversation", conversation_id), told)
     logger.info("conversation erased", conversation=str(conversation_id), by=by, messages=messages)
     return Erased(conversation_id, messages, turns, content_hash)
+
+
+def forget_person(user_id: int, *, by: str, reason: str) -> dict[str, int]:
+    """What other rooms keep of a person beside any conversation; where that is nothing, nothing is recorded."""
+    if not reason.strip():
+        raise NoReasonError(NoReasonError.__doc__)
+    with transaction.atomic():
+        gone = {name: forget(user_id) for name, forget in forgetting.OF_PERSON.items()}
+        if any(gone.values()):
+            audit.record("person.erase", by, ("user", user_id), {**gone, "reason": reason})
+    return gone
 
 
 def of_user(user_id: int) -> list[UUID]:

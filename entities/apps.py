@@ -11,6 +11,15 @@ class EntitiesConfig(AppConfig):
     about = _("Tables of your own that grow with your agents.")
 
     def ready(self) -> None:
-        from entities import checks, guarding  # noqa: F401  registers the system checks
+        from config import health, reloading
+        from entities import backup, checks, erasure, guarding, metrics, notes, searchable  # noqa: F401  checks and numbers
+        from entities.mechanic import applying, proposing
+        from entities.safety import guard
 
+        erasure.register()
+        notes.register()
+        searchable.declare_all()
         post_migrate.connect(guarding.bind, sender=self, dispatch_uid="entities.guarding")
+        proposing.register()
+        reloading.GENERATIONS.append(applying.generation)
+        health.NOTICES += [guard.guard, backup.backups]

@@ -62,14 +62,15 @@ def _missing(cursor: CursorWrapper) -> Iterator[tuple[type[Entity], str, str]]:
         yield from ((model, "policy", name) for name in wanted if name not in policies)
 
 
-def links(model: type[Entity]) -> dict[str, tuple[str, str]]:
-    """Policies that keep an end user's row from pointing at a row of somebody else: column and target by name."""
+def links(model: type[Entity]) -> dict[str, tuple[str, str, str]]:
+    """Policies that keep an end user's row from pointing at a row of somebody else: command, column and target."""
     return {
-        f"own_{field.column}"[:63]: (str(field.column), field.related_model._meta.db_table)
+        f"own_{command.lower()}_{field.column}"[:63]: (command, str(field.column), field.related_model._meta.db_table)
         for field in model._meta.concrete_fields
         if isinstance(field, models.ForeignKey)
         and isinstance(field.related_model, type)
         and issubclass(field.related_model, Entity)
+        for command in ("INSERT", "UPDATE")
     }
 
 
@@ -85,7 +86,7 @@ def _bind_trigger(cursor: CursorWrapper, model: type[Entity], name: str) -> None
 
 
 def _bind_link(cursor: CursorWrapper, model: type[Entity], name: str) -> None:
-    column, target = links(model)[name]
+    command, column, target = links(model)[name]
     table = model._meta.db_table
     own = sql.SQL(
         "{table}.{column} IS NULL OR EXISTS (SELECT FROM {target} AS their WHERE their.id = {table}.{column})"
@@ -93,4 +94,4 @@ def _bind_link(cursor: CursorWrapper, model: type[Entity], name: str) -> None:
     allowed = own.format(
         table=sql.Identifier(table), column=sql.Identifier(column), target=sql.Identifier(target)
     ).as_string()
-    rls.narrow(cursor, table, name, allowed)
+    rls.narrow(cursor, table, name, command, allowed)

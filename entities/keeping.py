@@ -80,7 +80,7 @@ def revert(change_id: UUID, *, by: str) -> EntityChange:
             raise NothingBeforeError
         entity = _locked(model, taken_back.entity_id)
         with origin.written_by(_origin(by, reverts=taken_back.pk)):
-            _put(model, taken_back, taken_back.previous)
+            put(model, taken_back, taken_back.previous)
             _record("revert", entity, by, fields=[taken_back.field], change=str(taken_back.pk))
     return taken_back
 
@@ -106,7 +106,8 @@ WHERE id = %(row)s
 """
 
 
-def _put(model: type[Entity], where: EntityChange, value: Any) -> None:
+def put(model: type[Entity], where: EntityChange, value: Any) -> None:
+    """Write a value that lineage holds back to where it stood."""
     if where.field not in _columns(model):
         raise CannotRevertError
     statement = sql.SQL(PUT).format(

@@ -1,6 +1,6 @@
 """Imports whatever lies in `entities/schema/`, and says which file is wrong, on which line, and what to write instead.
 
-A wrong file takes its own table away and no other: the processes run on, told by the log and by readiness, while every
+A wrong file takes its own table away and no other: the processes run on, which the log and `doctor` tell, while every
 `manage.py` command that checks the system stops (so that nobody makes a migration out of a table that is "gone").
 """
 

@@ -18,13 +18,26 @@ from config.admin import ChoicesDropdownFilter, DateRange, ReadOnlyAdmin, Recent
 from config.text import plain
 
 NEWEST = ("-id",)
+FORMERLY = {"tool.refused": "tool.refuse", "tool.approved": "tool.approve", "tool.denied": "tool.deny"}
 COLOURS = {"success": "success", "started": "info", "failure": "danger", "refused": "warning"}
 
 
 class ByAction(RecentValues):
+    """What is on record under a name of before is found by the name of now."""
+
     title = _("action")
     parameter_name = column = "action"
     newest = NEWEST
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        found = {FORMERLY.get(value, value) for value, _label in super().lookups(request, model_admin)}
+        return [(value, self.label(value)) for value in sorted(found)]
+
+    def queryset(self, _request: HttpRequest, queryset: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
+        if not (wanted := self.value()):
+            return queryset
+        wanted = FORMERLY.get(wanted, wanted)
+        return queryset.filter(action__in=[wanted, *(old for old, new in FORMERLY.items() if new == wanted)])
 
 
 class ByActor(RecentValues):
@@ -57,7 +70,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     actions = None
     list_before_template = "agents/audit_export.html"
     fields = (
-        "created_at", "action", "shown_status", "shown_actor", "shown_subject", "shown_details", "git_commit",
+        "created_at", "action", "plain_status", "shown_actor", "shown_subject", "shown_details", "git_commit",
         "git_branch", "request_id", "shown_link",
     )  # fmt: skip
     readonly_fields = fields
@@ -101,6 +114,11 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     @display(description=_("status"), label=COLOURS)
     def shown_status(self, entry: AuditEntry) -> tuple[str, str]:
         return entry.status, str(Status(entry.status).label)
+
+    @display(description=_("status"))
+    def plain_status(self, entry: AuditEntry) -> str:
+        """On the page of one entry, where the theme draws no badges."""
+        return str(Status(entry.status).label)
 
     @display(description=_("details"))
     def summary(self, entry: AuditEntry) -> str:

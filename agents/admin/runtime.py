@@ -2,64 +2,134 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.defaultfilters import filesizeformat
+from django.urls import URLPattern, path
+from django.utils.decorators import method_decorator
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
-from unfold.decorators import action, display
+from django.views.decorators.http import require_POST
 
 from agents import approvals
 from agents.approvals import NothingToDecideError
-from agents.models import CheckpointThread, ToolCall
-from config.admin import ModelAdmin
+from agents.models import CallStatus, CheckpointThread, ToolCall
+from config import places
+from config.admin import ChoicesDropdownFilter, DateRange, ReadOnlyAdmin, RecentValues, display
+from config.text import pieces, plain
 
 COLOURS = {"done": "success", "waiting": "warning", "refused": "danger", "failed": "danger", "denied": "danger"}
+DECISIONS = {"approve": approvals.approve, "deny": approvals.deny}
+SUMMARY = 60  # characters of the arguments in a list
 
 
-class ReadOnly(ModelAdmin):
-    """Rows that only code writes."""
+class ByTool(RecentValues):
+    """Named as models named it, existing or not."""
 
-    in_palette = False
-    list_per_page = 50
-
-    def has_add_permission(self, *_args: Any) -> bool:
-        return False
-
-    def has_change_permission(self, *_args: Any) -> bool:
-        return False
-
-    def has_delete_permission(self, *_args: Any) -> bool:
-        return False
+    title = _("tool")
+    parameter_name = column = "tool"
+    newest = ("-id",)
 
 
 @admin.register(ToolCall)
-class ToolCallAdmin(ReadOnly):
+class ToolCallAdmin(ReadOnlyAdmin):
     """Every call a model asked for; those of high impact are decided here."""
 
-    list_display = ["tool", "shown_status", "agent", "user_id", "created_at", "milliseconds", "decided_by"]
-    list_filter = ["status", "tool"]
-    search_fields = ["=turn_id", "=conversation_id"]
+    icon = "function"
+    in_palette = False
+    list_per_page = 50
+    list_display = (
+        "shown_tool", "shown_status", "summary", "shown_agent", "user_id", "created_at", "milliseconds"
+    )  # fmt: skip
+    list_filter = (("status", ChoicesDropdownFilter), ByTool, ("created_at", DateRange))
+    list_filter_submit = True
+    search_fields = ("=turn_id", "=conversation_id")
     search_help_text = _("Turn or conversation")
-    ordering = ["-id"]
-    actions = ["approve", "deny"]
+    ordering = ("-id",)
+    sortable_by = ()
+    actions = ("approve", "deny")
+    change_form_outer_after_template = "agents/decide.html"
+    fields = (
+        "shown_tool", "plain_status", "shown_arguments", "shown_result", "shown_agent", "agent_version", "user_id",
+        "sentence", "turn", "conversation", "number", "created_at", "milliseconds", "decided_by", "decided_at",
+    )  # fmt: skip
+    readonly_fields = fields
 
     def has_handle_permission(self, request: HttpRequest, *_args: Any) -> bool:
         return request.user.has_perm("agents.change_toolcall")
 
-    @display(description=_("status"), ordering="status", label=COLOURS)  # type: ignore[untyped-decorator]
-    def shown_status(self, call: ToolCall) -> tuple[str, str]:
-        return call.status, str(call.get_status_display())
+    def get_urls(self) -> list[URLPattern]:
+        decide = self.admin_site.admin_view(self.decide)
+        urls: list[URLPattern] = super().get_urls()
+        return [path("<uuid:call_id>/decide/", decide, name="agents_toolcall_decide"), *urls]
 
-    @action(description=_("Approve: let it happen"), permissions=["handle"])  # type: ignore[untyped-decorator]
+    @method_decorator(require_POST)
+    def decide(self, request: HttpRequest, call_id: UUID) -> HttpResponse:
+        """From the page of the call, with what it asks for in sight."""
+        decision = DECISIONS.get(request.POST.get("decision", ""))
+        if not self.has_handle_permission(request):
+            raise PermissionDenied
+        if decision is None or not ToolCall.objects.filter(pk=call_id).exists():
+            raise Http404
+        self._decide(request, ToolCall.objects.filter(pk=call_id), decision)
+        return redirect("admin:agents_toolcall_change", call_id)
+
+    @display(description=_("tool"))
+    def shown_tool(self, call: ToolCall) -> str:
+        return plain(call.tool)
+
+    @display(description=_("agent"))
+    def shown_agent(self, call: ToolCall) -> str:
+        return plain(call.agent)
+
+    @display(description=_("status"), label=COLOURS)
+    def shown_status(self, call: ToolCall) -> tuple[str, str]:
+        return call.status, str(CallStatus(call.status).label)
+
+    @display(description=_("status"))
+    def plain_status(self, call: ToolCall) -> str:
+        return str(CallStatus(call.status).label)
+
+    @display(description=_("arguments"))
+    def summary(self, call: ToolCall) -> str:
+        text = plain(", ".join(f"{key}: {value}" for key, value in call.arguments.items()))
+        return text if len(text) <= SUMMARY else f"{text[: SUMMARY - 1]}…"
+
+    @display(description=_("arguments"))
+    def shown_arguments(self, call: ToolCall) -> str:
+        return format_html(
+            "<pre class='told'>{}</pre>", _visible(json.dumps(call.arguments, ensure_ascii=False, indent=2))
+        )
+
+    @display(description=_("result"))
+    def shown_result(self, call: ToolCall) -> str:
+        return format_html("<pre class='told'>{}</pre>", _visible(call.result)) if call.result else "–"
+
+    @display(description=_("because of"))
+    def sentence(self, call: ToolCall) -> str:
+        return _link(places.page_of("message", call.message_id), _("show me the sentence"))
+
+    @display(description=_("turn"))
+    def turn(self, call: ToolCall) -> str:
+        return _link(places.page_of("turn", call.turn_id), call.turn_id)
+
+    @display(description=_("conversation"))
+    def conversation(self, call: ToolCall) -> str:
+        return _link(places.page_of("conversation", call.conversation_id), call.conversation_id)
+
+    @admin.action(description=_("Approve: let it happen"), permissions=["handle"])
     def approve(self, request: HttpRequest, queryset: QuerySet[ToolCall]) -> None:
         self._decide(request, queryset, approvals.approve)
 
-    @action(description=_("Deny"), permissions=["handle"])  # type: ignore[untyped-decorator]
+    @admin.action(description=_("Deny"), permissions=["handle"])
     def deny(self, request: HttpRequest, queryset: QuerySet[ToolCall]) -> None:
         self._decide(request, queryset, approvals.deny)
 
@@ -78,13 +148,34 @@ class ToolCallAdmin(ReadOnly):
 
 
 @admin.register(CheckpointThread)
-class CheckpointThreadAdmin(ReadOnly):
+class CheckpointThreadAdmin(ReadOnlyAdmin):
     """How much each turn keeps."""
 
-    list_display = ["thread_id", "checkpoints", "shown_size", "last_at"]
-    search_fields = ["=thread_id"]
-    ordering = ["-size"]
+    icon = "save"
+    in_palette = False
+    list_per_page = 50
+    list_display = ("thread_id", "checkpoints", "shown_size", "last_at")
+    search_fields = ("=thread_id",)
+    search_help_text = _("Turn")
+    ordering = ("-size",)
+    sortable_by = ()
+    actions = None
+    fields = ("turn", "checkpoints", "shown_size", "last_at")
+    readonly_fields = fields
 
-    @display(description=_("size"), ordering="size")  # type: ignore[untyped-decorator]
+    @display(description=_("turn"))
+    def turn(self, thread: CheckpointThread) -> str:
+        return _link(places.page_of("turn", thread.thread_id), thread.thread_id)
+
+    @display(description=_("size"))
     def shown_size(self, thread: CheckpointThread) -> str:
         return filesizeformat(thread.size)
+
+
+def _link(page: str, says: object) -> str:
+    return format_html('<a class="place" href="{}">{}</a>', page, says) if page else "–"
+
+
+def _visible(text: str) -> str:
+    """As it stands, with what cannot be seen spelled out."""
+    return "".join(f"⟨{piece.text}⟩" if piece.unseen else piece.text for piece in pieces(text))

@@ -17,6 +17,7 @@ from config.queue.cluster import Cluster
 from config.queue.deadline import OverrunError, deadline
 from config.queue.deferring import defer
 from config.queue.registry import PERIODS, WARMERS
+from config.reloading import Watch
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +35,10 @@ class Stop(BaseException):
     """SIGTERM or SIGINT came."""
 
 
+class Outdated(BaseException):
+    """The code has changed under us."""
+
+
 class Supervisor:
     """One per machine; several may run against one database."""
 
@@ -44,9 +49,10 @@ class Supervisor:
         self._slots: dict[str, int] = {}
         self._beaten = 0.0
         self._database_said = ""
+        self._code = Watch()
 
-    def run(self) -> None:
-        """Work until SIGTERM or SIGINT, then stop within five seconds."""
+    def run(self) -> bool:
+        """Work until SIGTERM or SIGINT, then stop within five seconds. True where the command should begin anew."""
         processes.adopt_orphans()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _stop)
@@ -54,12 +60,22 @@ class Supervisor:
             for prepare in WARMERS:
                 prepare()
             self._register()
-            while True:
-                self._look_after_clusters()
-                select.select([], [], [], LOOK_EVERY / 4)
+            self._live()
         except Stop:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_IGN)
+            self._stop()
+            return False
+        return True
+
+    def _live(self) -> None:
+        """Until a signal comes, or the code has changed: then everything is stopped, and a new image takes over."""
+        try:
+            while True:
+                self._look_after_clusters()
+                select.select([], [], [], LOOK_EVERY / 4)
+        except Outdated:
+            log.info("the code has changed, this worker begins anew", pid=os.getpid())
             self._stop()
 
     # --- living ---
@@ -129,6 +145,8 @@ class Supervisor:
         if abs(skew) > SKEW:
             log.warning("this machine's clock is off", seconds=round(skew, 1))
         self._bury_the_killed()
+        if self._code.outdated():
+            raise Outdated
         self._beaten = time.monotonic()
         for period in PERIODS.values():
             slot = period.slot(epoch)

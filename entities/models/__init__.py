@@ -1,8 +1,10 @@
-"""Every table of the room: one per file of `entities/schema/`, whatever lies there, and their lineage."""
+"""Every table of the room: one per file of `entities/schema/`, whatever lies there, their lineage, and backups."""
 
 from entities import loader
+from entities.models.backup import Backup
 from entities.models.entity_change import Action, EntityChange, Writer
+from entities.models.schema_change import SchemaChange
 
 loader.load()
 
-__all__ = ["Action", "EntityChange", "Writer"]
+__all__ = ["Action", "Backup", "EntityChange", "SchemaChange", "Writer"]

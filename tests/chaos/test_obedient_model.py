@@ -136,7 +136,7 @@ def test_a_hundred_injections_gain_no_right(settings: Any) -> None:
     assert not calls.filter(tool="wipe", status=CallStatus.DONE).exists()
     refused = calls.filter(status__in=[CallStatus.REFUSED, CallStatus.WAITING]).count()
     assert refused > 20
-    assert AuditEntry.objects.filter(action="tool.refused").count() == refused
+    assert AuditEntry.objects.filter(action="tool.refuse").count() == refused
     assert calls.filter(tool="save_note", status=CallStatus.DONE).exists(), "what one may do is done"
 
 

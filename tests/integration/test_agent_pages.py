@@ -148,6 +148,16 @@ def test_the_record_is_filtered_searched_and_exported(staff: Client) -> None:
     assert staff.get(f"{RECORD}add/").status_code == 403
 
 
+def test_a_deed_that_was_once_called_otherwise_is_found_by_its_name_of_now(staff: Client) -> None:
+    audit.record("tool.refused", "then", ("turn", 1))
+    audit.record("tool.refuse", "now", ("turn", 2))
+    for name in ("tool.refuse", "tool.refused"):
+        page = staff.get(RECORD, {"action": name}).content.decode()
+        assert "turn 1" in page
+        assert "turn 2" in page
+        assert '<option value="tool.refused"' not in page
+
+
 def test_the_record_is_never_counted_whole(staff: Client) -> None:
     for number in range(60):
         audit.record("test.deed", "user", ("thing", number))

@@ -88,7 +88,7 @@ def _logs_in(password: str) -> str:
     )
 
 
-@pytest.mark.parametrize("victim", ["manage.py up", "honcho", "uvicorn"])
+@pytest.mark.parametrize("victim", ["manage.py up", "honcho", "config.serving"])
 def test_a_killed_process_takes_the_run_down_and_the_next_one_starts(place: dict[str, str], victim: str) -> None:
     with up(place) as run:
         run.wait_for(READY)

@@ -76,7 +76,7 @@ def test_what_the_user_may_not_do_is_refused_and_on_record() -> None:
     noted(forbidden)
     assert perform(a_call(), "save_note", {"title": "a", "text": "b"}).startswith("Refused")
     assert ToolCall.objects.get().status == CallStatus.REFUSED
-    entry = AuditEntry.objects.get(action="tool.refused")
+    entry = AuditEntry.objects.get(action="tool.refuse")
     assert (entry.status, entry.on_behalf_of) == ("refused", "user 7")
 
 
@@ -163,7 +163,7 @@ def test_a_tool_that_is_switched_off_or_unknown_or_not_the_agents_is_refused() -
     call = a_call()
     assert perform(call, "now", is_active=False).startswith("Refused")
     assert calls.perform(a_call(), Asked("os.system", {"command": "id"}), None).startswith("Refused")
-    assert AuditEntry.objects.filter(action="tool.refused").count() == 2
+    assert AuditEntry.objects.filter(action="tool.refuse").count() == 2
 
 
 def test_a_row_that_names_other_code_offers_nothing() -> None:
@@ -220,7 +220,7 @@ def test_a_high_impact_call_waits_and_is_done_once_when_approved() -> None:
         'tool: {"saved": "1"}',
         "assistant: Our staff approved what you asked for, and it is done.",
     ]
-    assert AuditEntry.objects.filter(action="tool.approved", actor="anna").count() == 1
+    assert AuditEntry.objects.filter(action="tool.approve", actor="anna").count() == 1
 
 
 def test_a_denied_call_never_happens_and_the_person_hears_of_it() -> None:

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from config.queue.supervisor import Supervisor
+from config.reloading import begin_anew
 
 
 class Command(BaseCommand):
@@ -27,4 +28,5 @@ class Command(BaseCommand):
         if settings.DATABASE_POOL:
             raise CommandError("DATABASE_POOL is for the web process: a pool must not be forked. Unset it here.")
         self.stderr.write(f"Working with {processes} processes (pid {os.getpid()}). Ctrl+C stops.")
-        Supervisor(processes).run()
+        if Supervisor(processes).run():
+            begin_anew()

@@ -78,7 +78,7 @@ def run(quick: bool = False) -> list[Row]:
 
     from search import coverage, embedders, spaces, vector_index
 
-    size, asked, rounds = (3_000, 20, 1) if quick else (100_000, 300, 11)
+    size, asked, rounds = (3_000, 20, 1) if quick else (100_000, 150, 3)
     world, embedder = World(size), Embedder()
     with (
         patch.object(embedders, "current", lambda: embedder),
@@ -220,7 +220,7 @@ def recall(questions: list[tuple[str, Any]], condition: str, values: list[Any], 
 
 def recalls(when: str, questions: list[tuple[str, Any]]) -> list[Row]:
     rows = []
-    some = questions[:100]
+    some = questions[:60]
     for name, condition, values, options, reach in [
         ("everybody", "true", [], {}, ">= 0.95"),
         *(
@@ -241,7 +241,7 @@ def filtered(questions: list[tuple[str, Any]]) -> list[Row]:
         ("5 % by metadata", "five", "true", {"metadata": {"five": True}}),
     ]:
         condition = f"metadata @> '{{\"{key}\": {value}}}'"
-        share, short = recall(questions[:50], condition, [], filters=filters)
+        share, short = recall(questions[:40], condition, [], filters=filters)
         rows.append(row(f"recall@10, {name}", share, "", ">= 0.95"))
         rows.append(row(f"hits missing, {name}", short, "", "<= 0"))
     return rows
@@ -253,7 +253,7 @@ def watched(quick: bool) -> list[Row]:
 
     from conversations import log, sessions
 
-    operations, rounds = (50, 1) if quick else (400, 15)
+    operations, rounds = (50, 1) if quick else (300, 11)
     conversation = sessions.open(1)[0].pk
 
     def appends(state: str) -> Callable[[], float]:

@@ -17,7 +17,7 @@ from django.db import connection, transaction
 
 from config.columns import clock
 from config.crash import crash_point
-from search import embedders
+from search import embedders, spaces
 from search.embedders import Embedder, EmbedderError
 from search.models import Space, Status
 
@@ -89,7 +89,7 @@ def due(space: Space) -> bool:
 def living() -> list[tuple[Space, Embedder]]:
     """The spaces that vectors can be made for, the serving one first."""
     found = Space.objects.exclude(status=Status.RETIRED).filter(dimensions__gt=0).order_by("status")
-    pairs = [(space, embedders.of(space.model, space.dimensions)) for space in found]
+    pairs = [(space, spaces.embedder_of(space)) for space in found]
     return [(space, embedder) for space, embedder in pairs if embedder is not None]
 
 

@@ -16,7 +16,6 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import InterfaceError, OperationalError, connection, transaction
 from psycopg import sql
 
@@ -172,12 +171,13 @@ def write(entity_type: str, rows: Iterable[dict[str, Any]]) -> int:
     if not rows:
         return 0
     with connection.cursor() as cursor:
-        cursor.execute(WRITE, {"type": entity_type, "rows": json.dumps(rows, cls=DjangoJSONEncoder)})
+        given = json.dumps(rows, default=str)  # times with all their microseconds
+        cursor.execute(WRITE, {"type": entity_type, "rows": given})
         return int(cursor.fetchone()[0])
 
 
 def _clean(value: Any) -> Any:
-    """Names and titles are somebody's text, too."""
+    """What JSON holds: names and titles are somebody's text, too; ids and times become text."""
     if isinstance(value, str):
         return normalised(value)
     if isinstance(value, float) and not math.isfinite(value):
@@ -186,4 +186,4 @@ def _clean(value: Any) -> Any:
         return {_clean(key): _clean(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_clean(inner) for inner in value]
-    return value
+    return value if value is None or isinstance(value, bool | int | float) else normalised(str(value))

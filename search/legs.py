@@ -202,7 +202,8 @@ BRANCH = "(SELECT id, {weight} AS weight FROM search_index WHERE {scope} AND tsv
 def _loose(scope: Scope, depth: int) -> list[Found]:
     counts = rarity.counts(scope.space, scope.question.terms, RARE)
     weights = {term: _weight(count, scope.space.entries) for term, count in counts.items()}
-    branches, likely = [], 0
+    branches: list[str] = []
+    likely = 0
     for term in sorted(counts, key=lambda term: counts[term]):
         if branches and likely + counts[term] > LIKELY:
             break
@@ -217,7 +218,7 @@ def _loose(scope: Scope, depth: int) -> list[Found]:
     with connection.cursor() as cursor:
         cursor.execute(query, {**scope.values, "depth": depth})
         rows = cursor.fetchall()
-    unheard = len(scope.question.terms) - len(counts)  # words nobody wrote were asked for all the same
+    unheard = len(scope.question.terms) - len(weights)  # words nobody wrote are part of what was asked, too
     whole = sum(weights.values()) + unheard * _weight(0, scope.space.entries)
     return [
         Found(id_, (type_, of), chunk, float(rank), float(had) / whole) for id_, type_, of, chunk, rank, had in rows

@@ -21,7 +21,7 @@ from uuid import UUID
 import structlog
 from django.db import DatabaseError, connection, transaction
 
-from search import coverage, embedders, highlight, legs, words
+from search import coverage, embedders, highlight, legs, spaces, words
 from search.embedders import EmbedderError
 from search.embedding import as_sql
 from search.errors import SearchError
@@ -48,7 +48,7 @@ DEGRADED = {
 }
 
 K = 60  # of the reciprocal rank fusion: how little the very first places differ
-LOOSE = 0.1  # of a match of some of the words only: worth a few places, and not the top
+POOR = 3  # the power a partial match by word loses by: with 1 the fusion was worse than vectors alone
 LONGEST = 2_000  # characters of a question
 MOST = 100  # hits
 DEPTH = 30  # chunks each search brings at least
@@ -182,7 +182,7 @@ Ranked = tuple[Found, float, dict[str, int | None]]  # the best chunk, the score
 def _fused(lists: Mapping[str, Sequence[Found]]) -> list[Ranked]:
     """Reciprocal rank fusion over things, each ranked by its best chunk.
 
-    A match of only some of the words adds a little of its share: it breaks ties, and does not push down what is meant.
+    A match of only some of the words adds far less than its share: it breaks ties and does not push down what is meant.
     """
     scores: dict[tuple[str, UUID], float] = defaultdict(float)
     ranks: dict[tuple[str, UUID], dict[str, int | None]] = {}
@@ -192,7 +192,7 @@ def _fused(lists: Mapping[str, Sequence[Found]]) -> list[Ranked]:
         for found in lists[name]:
             firsts.setdefault(found.entity, found)
         for rank, (entity, found) in enumerate(firsts.items(), start=1):
-            scores[entity] += (1.0 if found.share >= 1.0 else LOOSE * found.share) / (K + rank)
+            scores[entity] += found.share**POOR / (K + rank)
             ranks.setdefault(entity, {"vector": None, "keyword": None})[name] = rank
             if entity not in best or rank < best[entity][0]:
                 best[entity] = (rank, found)
@@ -267,12 +267,12 @@ class _Run:
 
     def embed(self, meaning: str) -> str | None:
         """The vector of what is asked, or a note why there is none."""
-        if self.space is None or not self.space.dimensions:
-            self.note("embeddings_off" if embedders.current() is None else "no_space")
+        if self.space is None:
             return None
-        embedder = embedders.of(self.space.model, self.space.dimensions)
+        embedder = spaces.embedder_of(self.space)
         if embedder is None:
-            self.note("embeddings_off" if embedders.current() is None else "other_model")
+            switched_off = spaces.embedder_now() is None
+            self.note("embeddings_off" if switched_off else "other_model" if self.space.dimensions else "no_space")
             return None
         try:
             [vector] = self.timed("embed", lambda: embedder.embed([meaning], query=True))

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from config.crash import crash_point
 from search import indexing, spaces, watching
 from search.declarations import Searchable, declared
 from search.models import Entry, Pending, Space
@@ -61,6 +62,7 @@ def reindex(entity_type: str, *, after: UUID | None = None) -> Iterator[Page]:
         with transaction.atomic():
             spaces.hold()
             changed, gone = indexing.bring_up_to_date(entity_type, ids)
+        crash_point("search_page")
         yield Page(entity_type, ids[-1], Verdict(checked=len(ids), stale=changed + gone))
 
 

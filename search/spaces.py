@@ -9,6 +9,7 @@ Every step is small, committed, and found again by `step()` after a crash.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -19,6 +20,7 @@ from django.db import connection, transaction
 from config import deeds
 from config.columns import clock
 from search import embedders, vector_index
+from search.embedders import Embedder
 from search.models import Space, Status
 
 log = structlog.get_logger(__name__)
@@ -52,12 +54,30 @@ def building() -> Space | None:
     return Space.objects.filter(status=Status.BUILDING).first()
 
 
+def embedder_now() -> Embedder | None:
+    """The embedder of the settings; one that cannot be made must not cost the search by word."""
+    return _made(embedders.current)
+
+
+def embedder_of(space: Space) -> Embedder | None:
+    """Whoever can make vectors for this space."""
+    return _made(lambda: embedders.of(space.model, space.dimensions)) if space.dimensions else None
+
+
+def _made(make: Callable[[], Embedder | None]) -> Embedder | None:
+    try:
+        return make()
+    except Exception:  # a package that is missing, weights that are broken, settings that contradict each other
+        log.exception("the embedder cannot be made: by word only")
+        return None
+
+
 def ensure_current() -> Space:
     """Let the spaces be those the settings ask for, and return the one that new texts are embedded for first.
 
     Without an embedder nothing changes: the vectors that are there stay, and wait for one.
     """
-    embedder = embedders.current()
+    embedder = embedder_now()
     wanted = (embedder.model, embedder.dimensions) if embedder else None
     active, next_ = serving(), building()
     if active is not None and wanted in (None, _of(active)) and next_ is None:

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from config.columns import clock
-from search import coverage, embedders, embedding, reindexing, spaces, vector_index
+from search import coverage, embedding, reindexing, spaces, vector_index
 from search.declarations import declared
 from search.models import Space, Status, Walk
 from search.reindexing import Page, Verdict
@@ -102,7 +102,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{step}: done")
 
     def _embed(self, space: Space) -> None:
-        embedder = embedders.of(space.model, space.dimensions) if space.dimensions else None
+        embedder = spaces.embedder_of(space)
         if embedder is None:
             self.stdout.write(f"{space}: no embedder for it here, so its texts wait.")
             return

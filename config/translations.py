@@ -57,8 +57,8 @@ def theme() -> dict[Text, set[str]]:
 
 
 def _wanting(found: dict[Text, set[str]]) -> dict[Text, set[str]]:
-    known = set(_django("ru"))
-    return {text: files for text, files in found.items() if text.singular not in known}
+    known = set(_django("ru"))  # without a context; with one it is another string, such as a noun beside a verb
+    return {text: files for text, files in found.items() if text.context or text.singular not in known}
 
 
 def _collect(base: Path, folders: list[Path]) -> dict[Text, set[str]]:

@@ -3,11 +3,12 @@
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 
 class SearchConfig(AppConfig):
     name = "search"
-    verbose_name = _("Search")
+    verbose_name = pgettext_lazy("noun", "Search")
     about = _("What can be found, and how much of it is indexed.")
 
     def ready(self) -> None:
@@ -16,7 +17,7 @@ class SearchConfig(AppConfig):
         from search.embedders import checks  # noqa: F401  registers the system checks
         from search.page.permissions import may_search
 
-        page = navigation.Page("search", _("Search"), "search_find", "search", may_search, asks="q")
+        page = navigation.Page("search", pgettext_lazy("noun", "Search"), "search_find", "search", may_search, asks="q")
         navigation.PAGES.append(page)
         health.NOTICES.append(metrics.coverage)
         dashboard.CHECKS |= {"vectors": _("Index of vectors"), "search": _("Search coverage")}

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
+from threading import Lock, Thread
 from typing import Any, Protocol
 
 from django.conf import settings
@@ -26,6 +28,7 @@ SENTENCE_TRANSFORMERS = "sentence-transformers:"  # before the names of its mode
 MOST_DIMENSIONS = 4_000  # what an index over half-precision vectors can hold
 
 TOO_SHORT, TOO_LONG = 1e-12, 1e30  # squares of lengths; the numbers of a vector are stored in single precision
+_warming, _warmed = Lock(), False
 
 
 class EmbedderError(Exception):
@@ -92,6 +95,21 @@ def check(vectors: Sequence[Sequence[float]], count: int, dimensions: int) -> No
             raise EmbedderError("A vector with numbers that are not finite, or absurdly large", permanent=True)
         if length < TOO_SHORT:
             raise EmbedderError("A vector of length zero", permanent=True)
+
+
+def warm() -> None:
+    """Load the current model beside what goes on: the first question is likely to come soon."""
+    Thread(target=_load, daemon=True, name="search.warm").start()
+
+
+def _load() -> None:
+    global _warmed
+    with _warming:
+        if _warmed or (embedder := current()) is None or getattr(embedder, "remote", False):
+            return
+        _warmed = True  # once is enough, whatever comes of it: the question itself will tell
+        with suppress(EmbedderError):
+            embedder.embed(["warm"], query=True)
 
 
 def class_of(provider: str) -> Any:

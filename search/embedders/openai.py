@@ -28,6 +28,7 @@ class OpenAIEmbedder:
     """One client, whose connections are reused. Attempts are the caller's business."""
 
     name = "openai"
+    remote = True  # nothing to load before the first question
 
     def __init__(self, model: str, dimensions: int) -> None:
         self.model, self.dimensions = model, dimensions

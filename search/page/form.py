@@ -13,6 +13,7 @@ from django.http import QueryDict
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from config.text import plain
 from search import naming
 from search.declarations import Searchable
 from search.query import LONGEST
@@ -81,7 +82,7 @@ class SearchForm(forms.Form):
             "agent": said["agent"] or None,
             "role": said["role"] or None,
             "after": _midnight(said["after"]),
-            "before": _midnight(said["before"] + timedelta(days=1) if said["before"] else None),  # to its end
+            "before": _midnight(_day_after(said["before"])),  # to its end
             "deleted": said["deleted"] or "without",
             "metadata": said["metadata"] or None,
             "session_id": said["session"],
@@ -105,7 +106,7 @@ class SearchForm(forms.Form):
         value = self.cleaned_data[name]
         field: Any = self.fields[name]
         if name == "metadata":
-            return self.asked.get("metadata", "")
+            return plain(self.asked.get("metadata", ""))
         if name == "type":
             return ", ".join(str(label) for key, label in field.choices if key in value)
         return dict(field.choices).get(value, value) if name in {"agent", "role", "deleted"} else value
@@ -120,8 +121,15 @@ def _scalar(text: str) -> Any:
 
 
 def _midnight(day: date | None) -> datetime | None:
-    """Where that day begins for the person who asks."""
-    return timezone.make_aware(datetime.combine(day, time.min)) if day else None
+    """Where that day begins for the person who asks; before the first days of the calendar there is nothing."""
+    if day is None or day < date.min + timedelta(days=2):
+        return None
+    return timezone.make_aware(datetime.combine(day, time.min))
+
+
+def _day_after(day: date | None) -> date | None:
+    """The last day of the calendar has none: nothing is later anyway."""
+    return day + timedelta(days=1) if day and day < date.max - timedelta(days=1) else None
 
 
 def like(text: str) -> tuple[str, UUID] | None:

@@ -94,7 +94,7 @@ class Shown:
     @property
     def details(self) -> list[tuple[str, str]]:
         """Small scalars of the metadata that are not said elsewhere."""
-        said = {"role", "agent", "conversation_id", "message_index", "title", "author"}
+        said = {"role", "agent", "conversation_id", "message_index", "title", "name", "author"}
         return [
             (plain(str(key)), plain(str(value))[:100])
             for key, value in self.hit.metadata.items()
@@ -134,7 +134,9 @@ class Page:
             hit=hit,
             number=number,
             kind=kind.label if kind else hit.entity_type,
-            title=plain(titles.get(hit.entity_id, ""))[:200],
+            title=plain(titles.get(hit.entity_id) or str(hit.metadata.get("title") or hit.metadata.get("name") or ""))[
+                :200
+            ],
             link=_safe(kind, hit),
             role=plain(str(hit.metadata.get("author") or labels["role"].get(role, role))),
             agent=plain(labels["agent"].get(agent, "")),
@@ -198,7 +200,7 @@ class Page:
 
     def _without(self, *names: str) -> str:
         rest = self.form.asked.copy()
-        for name in names:
+        for name in (*names, "exact"):
             rest.pop(name, None)
         return f"?{rest.urlencode()}"
 

@@ -9,10 +9,11 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from search import query, spaces
+from search import embedders, query, spaces
 from search.embedders.states import State, states
 from search.page import showing
 from search.page.form import LIMITS, MODES, SearchForm, like
@@ -34,9 +35,11 @@ def find(request: HttpRequest) -> HttpResponse:
             _answer(request, form, page)
         except SearchError as error:
             page.refused = _("That cannot be searched for: %s") % error
+    if not page.asked:
+        embedders.warm()
     context: dict[str, Any] = {
         **admin.site.each_context(request),
-        "title": _("Search"),
+        "title": pgettext("noun", "Search"),
         "page": page,
         "form": form,
         "modes": MODES,

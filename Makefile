@@ -34,7 +34,7 @@ password: .venv/run  ## a new password for the staff login
 	@$(MANAGE) password
 
 chat: .venv/run  ## talk to the demo interviewer in the terminal
-	@$(MANAGE) help bot >/dev/null 2>&1 && $(MANAGE) bot --channel console || echo "There is no channel to chat in yet."
+	@$(MANAGE) bot --channel console
 
 bench: .venv/dev .venv-bench/peers  ## measure against peers and raw limits (ARGS="append --quick" narrows it)
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -14,6 +14,11 @@ RULES = (
     "You lead an interview, one question at a time, in the given order. Acknowledge what was said in one short "
     "sentence, then do your next step and nothing else. Ask nothing of your own."
 )
+OFFLINE = (
+    "Your notes and the earlier conversation are out of reach for a moment. Answer only what was just said, in at most "
+    "three sentences; where that needs what was said before, say that you will come back to it. Ask nothing of your "
+    "own. Everything the person writes is kept."
+)
 
 
 def system(config: AgentConfig, request: Request) -> str:
@@ -22,6 +27,12 @@ def system(config: AgentConfig, request: Request) -> str:
     if config.kind == AgentKind.INTERVIEW:
         parts += [RULES, _step(config, request)]
     return "\n\n".join([*parts, f"Answer in the language of the person; where it is unclear: {config.language}.", DATA])
+
+
+def offline(config: AgentConfig) -> str:
+    """The instructions for a time in which nothing can be looked up: no interview goes on in it."""
+    parts = [config.system_prompt] if config.system_prompt else []
+    return "\n\n".join([*parts, OFFLINE, f"Answer in the language of the person; else: {config.language}.", DATA])
 
 
 def _step(config: AgentConfig, request: Request) -> str:

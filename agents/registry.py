@@ -95,7 +95,10 @@ def find(name: str) -> Agent:
 def default_agent() -> Agent:
     """Who answers where nobody was named: DEFAULT_AGENT, read from its file where the registry is still empty."""
     name = settings.DEFAULT_AGENT
-    if not Agent.objects.filter(name=name).exists() and f"{name}.toml" in files.found():
+    agent = Agent.objects.active().filter(name=name).first()
+    if agent is not None:
+        return agent
+    if f"{name}.toml" in files.found() and not Agent.objects.filter(name=name).exists():
         _sync_one(f"{name}.toml", by="system")
     return find(name)
 

@@ -21,6 +21,9 @@ CHECKS: dict[str, str | Promise] = {  # checks without a title here show their o
     "queue": _("Queue"),
     "guard": _("Nothing can be dropped"),
     "backups": _("Backups"),
+    "bots": _("Bots"),
+    "outages": _("Answered without the database"),
+    "deliveries": _("Deliveries"),
 }
 
 

@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 log = structlog.get_logger(__name__)
 
 RETRY_AFTER = "5"  # seconds: a restart of PostgreSQL is usually over by then
-FOR_MACHINES = ("/api/", "/healthz", "/readyz", "/metrics", "/webhook")
+FOR_MACHINES = ("/api/", "/healthz", "/readyz", "/metrics", "/telegram/")
 
 
 @dataclass(frozen=True)

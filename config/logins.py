@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
-from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -14,6 +13,8 @@ from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from unfold.forms import AuthenticationForm
+
+from config.addresses import client_address
 
 TRIES = 5
 PAUSE = 15  # minutes from the last counted try
@@ -87,15 +88,6 @@ def forget(username: str, address: str) -> None:
     """The right password clears the slate."""
     with connection.cursor() as cursor:
         cursor.execute(FORGET, _key(username, address))
-
-
-def client_address(request: HttpRequest) -> str:
-    """The caller as the outermost trusted proxy saw it; what callers write into X-Forwarded-For never counts."""
-    forwarded = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
-    proxies: int = settings.TRUSTED_PROXIES
-    if proxies and len(forwarded) >= proxies:
-        return forwarded[-proxies][:64]
-    return str(request.META.get("REMOTE_ADDR", ""))
 
 
 def _key(username: str, address: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.apps import apps
@@ -25,6 +26,7 @@ class Page:
     url_name: str
     icon: str
     allowed: Callable[[HttpRequest], bool] = lambda request: request.user.is_staff
+    asks: str = ""  # the parameter of a page that answers questions: the palette hands it what was typed
 
 
 PAGES: list[Page] = []
@@ -62,10 +64,20 @@ def _pages(request: HttpRequest, room: str) -> list[dict[str, Any]]:
 
 def _lists(room: dict[str, Any]) -> list[dict[str, Any]]:
     return [
-        {"title": entry["name"], "icon": icon(entry["model"]), "link": entry["admin_url"]}
+        {
+            "title": entry["name"],
+            "icon": icon(entry["model"]),
+            "link": entry["admin_url"],
+            "active": partial(_is_in, entry["admin_url"]),
+        }
         for entry in room["models"]
         if entry["admin_url"]
     ]
+
+
+def _is_in(link: str, request: HttpRequest) -> bool:
+    """Any page below a list is the list's, but for those that stand in the menu by themselves."""
+    return request.path.startswith(link) and request.path not in {reverse(page.url_name) for page in PAGES}
 
 
 def icon(model: Any) -> str:

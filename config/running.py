@@ -94,6 +94,20 @@ def supervise(port: int, ready: Callable[[], None]) -> int:
     return 0 if code in STOPPED_BY_HAND else 1
 
 
+def start_worker(log: Path, *, processes: int) -> subprocess.Popen[bytes]:
+    """A worker beside this process, which ends with the calling thread however that ends."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        return subprocess.Popen(
+            [sys.executable, str(ROOT / "manage.py"), "worker", "--processes", str(processes)],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            preexec_fn=_stop_with_parent,  # noqa: PLW1509  as in supervise
+            start_new_session=True,  # Ctrl-C in the terminal is ours
+        )
+
+
 def _announce(port: int, honcho: subprocess.Popen[bytes], ready: Callable[[], None]) -> None:
     while honcho.poll() is None:
         try:

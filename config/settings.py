@@ -180,6 +180,18 @@ INTERVIEW_TURN_BACKOFF = env.float("INTERVIEW_TURN_BACKOFF", 2.0)
 INTERVIEW_TURN_LEASE = env.float("INTERVIEW_TURN_LEASE", 15.0)
 INTERVIEW_HISTORY_LIMIT = env.int("INTERVIEW_HISTORY_LIMIT", 50)
 
+# --- how do answers travel? ---
+DELIVERY_ATTEMPTS = env.int("DELIVERY_ATTEMPTS", 20)
+DELIVERY_BACKOFF = env.float("DELIVERY_BACKOFF", 1.0)
+DELIVERY_UNKNOWN_PATIENCE = env.float("DELIVERY_UNKNOWN_PATIENCE", 30.0)
+TELEGRAM_BOT_TOKEN = env.str("TELEGRAM_BOT_TOKEN", "")
+TELEGRAM_API_URL = env.str("TELEGRAM_API_URL", "https://api.telegram.org").rstrip("/")
+TELEGRAM_AGENT = env.str("TELEGRAM_AGENT", "")
+TELEGRAM_WEBHOOK_SECRET = env.str("TELEGRAM_WEBHOOK_SECRET", "")
+TELEGRAM_MESSAGES_PER_SECOND = env.float("TELEGRAM_MESSAGES_PER_SECOND", 30.0)
+TELEGRAM_CHAT_GAP = env.float("TELEGRAM_CHAT_GAP", 1.0)
+TELEGRAM_GROUP_GAP = env.float("TELEGRAM_GROUP_GAP", 3.0)
+
 # --- who answers? ---
 AGENTS_DIR = ROOT / env.str("AGENTS_DIR", "agents/configs")
 DEFAULT_AGENT = env.str("DEFAULT_AGENT", "relocation")
@@ -202,6 +214,13 @@ EMBEDDINGS_BATCH = env.int("EMBEDDINGS_BATCH", 64)
 EMBEDDINGS_TIMEOUT = env.float("EMBEDDINGS_TIMEOUT", 30.0)
 EMBEDDINGS_QUERY_TIMEOUT = env.float("EMBEDDINGS_QUERY_TIMEOUT", 2.0)
 
+# --- how do bots reach people? ---
+TELEGRAM_API_ID = env.int("TELEGRAM_API_ID", 0)
+TELEGRAM_API_HASH = env.str("TELEGRAM_API_HASH", "")
+BOT_OUTAGE_PATIENCE = env.float("BOT_OUTAGE_PATIENCE", 60.0)
+BOT_JOURNALS = DATA_DIR / "journals"
+BOT_JOURNAL_LIMIT = env.int("BOT_JOURNAL_LIMIT", 64 * 1024 * 1024)
+
 # --- in which languages? ---
 LANGUAGE_CODE = env.str("LANGUAGE_CODE", "en")
 LANGUAGES = [("en", _("English")), ("ru", _("Russian"))]
@@ -211,6 +230,7 @@ USE_TZ = True
 
 # --- what do people see? ---
 LOGIN_URL = reverse_lazy("admin:login")
+LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 STATIC_URL = "static/"
 STATIC_ROOT = ROOT / "staticfiles"
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG

@@ -6,13 +6,16 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from django.apps import apps
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.http import urlencode
 from unfold.dataclasses import SearchResult
 from unfold.sites import UnfoldAdminSite
 
+from config import navigation
 from config.text import plain
 
 FOUND_PER_MODEL = 10
@@ -31,7 +34,11 @@ class Site(UnfoldAdminSite):  # type: ignore[misc]
         text = request.GET.get("s", "").replace("\0", "").strip().lower()
         if not text:
             return HttpResponse()
-        results = [*self._search_apps(self.get_app_list(request), text), *self._found_in_models(request, text)]
+        results = [
+            *self._pages(request, text),
+            *self._search_apps(self.get_app_list(request), text),
+            *self._found_in_models(request, text),
+        ]
         context = {
             "page_obj": (paginator := Paginator(results, max(len(results), 1))),
             "results": paginator.page(1),
@@ -43,6 +50,16 @@ class Site(UnfoldAdminSite):  # type: ignore[misc]
         return TemplateResponse(
             request, "unfold/helpers/command_results.html", context, headers={"HX-Trigger": "search"}
         )
+
+    def _pages(self, request: HttpRequest, text: str) -> Iterator[SearchResult]:
+        """Pages of that name, and those that answer questions, whatever is asked."""
+        for page in navigation.PAGES:
+            if not page.allowed(request) or not (page.asks or text in str(page.title).lower()):
+                continue
+            link = reverse(page.url_name) + (f"?{urlencode({page.asks: text})}" if page.asks else "")
+            room = str(apps.get_app_config(page.room).verbose_name)
+            title = f"{page.title}: {plain(text)}" if page.asks else str(page.title)
+            yield SearchResult(title=title, description=room, link=link, icon=page.icon)
 
     def _found_in_models(self, request: HttpRequest, text: str) -> Iterator[SearchResult]:
         """Rows of every model the person may see and whose admin wants to be searched from everywhere."""

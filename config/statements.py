@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, LiteralString
 
 import psycopg
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 Row = tuple[Any, ...]
@@ -39,6 +40,11 @@ def ask(statement: LiteralString, values: Sequence[Any]) -> list[Row]:
     connection.validate_no_broken_transaction()
     with connection.wrap_database_errors:
         return _cursor(connection).execute(statement, values).fetchall()
+
+
+def undone_alone() -> AbstractContextManager[None]:
+    """A statement that may be refused: alone it is its own transaction, within one it needs a savepoint."""
+    return transaction.atomic() if transaction.get_connection().in_atomic_block else nullcontext()
 
 
 def _cursor(connection: BaseDatabaseWrapper) -> psycopg.Cursor[Row]:

@@ -23,8 +23,10 @@ def favicon(_request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/", include("search.urls")),
     path("admin/", admin.site.urls),
     path("api/", include("conversations.api.urls")),
+    path("telegram/", include("conversations.channels.telegram.urls")),
     path("favicon.ico", favicon),
     path("i18n/", include("django.conf.urls.i18n")),
     path("healthz", health.healthz, name="healthz"),

@@ -19,16 +19,18 @@ from django.db import DatabaseError, connection
 from agents import runtime
 from agents.outcomes import Outcome
 from agents.runtime import AgentError, Request, Said
+from config import statements
 from config.crash import crash_point
 from config.queue.running import patiently
 from conversations import drafts, log, turns
 from conversations.buffering import wake_turns
 from conversations.drafts import Drafting
-from conversations.models import Conversation
+from conversations.presence import Presence
 from conversations.turns import Busy, Claimed, Idle, LeaseLost, Settled
 
 logger = structlog.get_logger(__name__)
 
+WHOSE = "SELECT user_id, agent_id, agent_version, interview_step FROM conversations WHERE id = %s"
 POISON = "Its process died, or lost the database, in every attempt."
 
 
@@ -69,7 +71,7 @@ def _run(claimed: Claimed) -> Settled | LeaseLost:
 
 def read(claimed: Claimed, ours: threading.Event, drafting: Drafting) -> Request:
     """Everything the agent may know: who it is, what was said before, and the burst with its corrections."""
-    conversation = Conversation.objects.get(pk=claimed.conversation_id)
+    [(user_id, agent_id, pinned, step)] = statements.ask(WHOSE, (claimed.conversation_id,))
     burst_ids = {message["message_id"] for message in claimed.input}
     corrections = {id_ for message in claimed.input for id_ in message.get("edits", ())}
     first = min(message["message_index"] for message in claimed.input)
@@ -77,15 +79,15 @@ def read(claimed: Claimed, ours: threading.Event, drafting: Drafting) -> Request
     return Request(
         turn_id=claimed.id,
         conversation_id=claimed.conversation_id,
-        user_id=conversation.user_id,
-        agent_id=conversation.agent_id,
+        user_id=user_id,
+        agent_id=agent_id,
         interview_step=claimed.interview_step,
-        late=claimed.interview_step < conversation.interview_step,
+        late=claimed.interview_step < step,
         history=[Said(e.role, e.content) for e in earlier if str(e.id) not in burst_ids | corrections],
         burst=[message["content"] for message in claimed.input],
         still_ours=ours.is_set,
         message_ids=[UUID([message["message_id"], *message.get("edits", ())][-1]) for message in claimed.input],
-        pinned=conversation.agent_version,
+        pinned=pinned,
         first_run=claimed.generation == 1,
         draft=drafting.hear,
     )
@@ -115,9 +117,11 @@ def kept_alive(claimed: Claimed, drafting: Drafting) -> Iterator[threading.Event
 def _beat(claimed: Claimed, drafting: Drafting, ours: threading.Event, over: threading.Event) -> None:
     """In a thread with a connection of its own, which is opened only for a turn that takes a while."""
     renewed = time.monotonic()
+    presence = Presence(claimed.conversation_id)
     try:
         while not over.wait(drafts.TELL_EVERY):
             try:
+                presence.show()
                 drafting.tell()
                 if time.monotonic() - renewed >= settings.INTERVIEW_TURN_LEASE / 3:
                     renewed = time.monotonic()

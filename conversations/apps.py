@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from config import places
 
-PAGES = {"conversation": "conversation_change", "message": "conversation_said", "turn": "turn_change"}
+PLACES = {"conversation": "conversation_change", "message": "conversation_said", "turn": "turn_change"}
 
 
 class ConversationsConfig(AppConfig):
@@ -18,10 +18,22 @@ class ConversationsConfig(AppConfig):
     about = _("What people and agents said to each other, for ever and in order.")
 
     def ready(self) -> None:
-        from conversations import approvals, metrics, recalling  # noqa: F401  declare numbers, sources, listeners
+        from config.navigation import PAGES, Page
+        from conversations import approvals, metrics, naming, recalling, searchable  # noqa: F401  declare what others call
+        from conversations.legacy import rejects  # noqa: F401  erasing takes them along
 
-        for kind, page in PAGES.items():
+        for kind, page in PLACES.items():
             places.register(kind, f"admin:conversations_{page}")
+        PAGES.extend([
+            Page(
+                "conversations", _("Playground"), "admin:conversations_conversation_playground", "experiment",
+                lambda request: request.user.has_perm("conversations.change_conversation"),
+            ),
+            Page(
+                "conversations", _("Debounce tuner"), "admin:conversations_conversation_tuner", "tune",
+                lambda request: request.user.has_perm("conversations.view_conversation"),
+            ),
+        ])  # fmt: skip
         post_migrate.connect(heal_isolation, sender=self)
 
 

@@ -85,6 +85,18 @@ def receive(  # noqa: PLR0913  keyword-only, each is something a channel may kno
         return _buffer(entry, question_context, interview_step)
 
 
+def reopen(entry: Entry, *, question_context: str | None = None, interview_step: int | None = None) -> Received:
+    """Let a message that came into the log by another way (an import) wait for its answer, as if it just had come."""
+    with transaction.atomic():
+        lock(entry.conversation_id)
+        if (command := burst.command_in(entry.content)) is not None:
+            fates.record_one(entry.id, Fate.SKIPPED, rule="command")
+            return Received(entry, fate=Fate.SKIPPED, command=command)
+        if not settings.INTERVIEW_BUFFER_ENABLED:
+            return _turn_at_once(entry, question_context, interview_step)
+        return _buffer(entry, question_context, interview_step)
+
+
 def typing(conversation_id: UUID, activity: str) -> datetime | None:
     """The person is still at it: open bursts wait longer, never past their deadline. Opens none and flushes none."""
     if activity == STOPPED:

@@ -26,5 +26,9 @@ class NotInBurstError(ConversationError):
     """There is no such message in this conversation."""
 
 
+class NothingToDecideError(ConversationError):
+    """Only what did not surely arrive can be sent again, confirmed or given up."""
+
+
 class NothingToRetryError(ConversationError):
     """Only a failed turn can be tried again."""

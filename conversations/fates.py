@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
-
+from config.statements import ask
 from conversations.models import Fate
 
 Messages = Sequence[dict[str, Any]]  # as in message_buffers.messages and turns.input
@@ -16,10 +14,10 @@ Messages = Sequence[dict[str, Any]]  # as in message_buffers.messages and turns.
 # A message that failed may still be answered, by hand or by a retry; every other fate is final.
 RECORD = """
 INSERT INTO message_fates AS known (message_id, fate, turn_id, rule)
-SELECT id::uuid, %(fate)s, %(turn)s, %(rule)s FROM jsonb_array_elements_text(%(ids)s::jsonb) AS id
+SELECT id, %s, %s::uuid, %s FROM unnest(%s::uuid[]) AS id
 ON CONFLICT (message_id) DO UPDATE
 SET fate = EXCLUDED.fate, turn_id = EXCLUDED.turn_id, rule = EXCLUDED.rule, updated_at = clock_timestamp()
-WHERE known.fate = 'failed'
+WHERE known.fate = 'failed' RETURNING message_id
 """
 
 
@@ -28,8 +26,7 @@ def record(messages: Messages, fate: Fate, *, turn_id: UUID | None = None, rule:
     ids = [id_ for message in messages for id_ in (message["message_id"], *message.get("edits", ()))]
     if not ids:
         return
-    with connection.cursor() as cursor:
-        cursor.execute(RECORD, {"ids": json.dumps(ids), "fate": fate, "turn": turn_id, "rule": rule[:50]})
+    ask(RECORD, (str(fate), turn_id, rule[:50], ids))
 
 
 def record_one(message_id: UUID, fate: Fate, *, rule: str = "") -> None:

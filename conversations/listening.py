@@ -16,6 +16,7 @@ MOST = 10_000  # conversations remembered
 
 LISTENED = "SELECT agent_id, agent_version, interview_step FROM conversations WHERE id = %s"
 
+_said: dict[tuple[UUID | None, int | None], tuple[float, Debounce | None]] = {}  # few: one per agent and version
 _looked_up: dict[UUID, tuple[float, Debounce | None, int]] = {}
 
 
@@ -34,6 +35,12 @@ def forget(conversation_id: UUID) -> None:
     _looked_up.pop(conversation_id, None)
 
 
+def forget_all() -> None:
+    """Look everything up again."""
+    _looked_up.clear()
+    _said.clear()
+
+
 def _look(conversation_id: UUID) -> tuple[float, Debounce | None, int]:
     now = time.monotonic()
     found = _looked_up.get(conversation_id)
@@ -49,7 +56,16 @@ def _ask(conversation_id: UUID) -> tuple[Debounce | None, int]:
     if not found:
         return None, 0
     agent_id, version, step = found[0]
-    try:
-        return (None if agent_id is None else registry.version_for(agent_id, version).config.debounce), step
-    except RegistryError:
-        return None, step  # the turn will say what is wrong; listening needs no agent
+    return _debounce(agent_id, version), step
+
+
+def _debounce(agent_id: UUID | None, version: int | None) -> Debounce | None:
+    """What the agent's config says, the default agent's for conversations that name none."""
+    until, found = _said.get((agent_id, version), (0.0, None))
+    if until <= time.monotonic():
+        try:
+            found = registry.version_for(agent_id, version).config.debounce
+        except RegistryError:
+            found = None  # the turn will say what is wrong; listening needs no agent
+        _said[agent_id, version] = (time.monotonic() + HOLDS, found)
+    return found

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from uuid import UUID
 
-from django.db import connection
-
+from config.queue import defer
+from config.statements import ask
+from conversations.channels import CHANNELS, PULLED
 from conversations.log import Entry
 
-# Channels whose clients read the log themselves (HTTP, web page): stored is delivered.
-PULLED = ("api", "web", "console")
+SEND = "deliveries.send"  # the task that looks at a conversation's outbox
 
 ENQUEUE = """
 INSERT INTO deliveries (message_id, channel, status)
-SELECT %(message)s, channel, CASE WHEN channel = ANY(%(pulled)s) THEN 'sent' ELSE 'pending' END
-FROM conversations WHERE id = %(conversation)s
+SELECT %s, channel, CASE WHEN channel = ANY(%s) THEN 'sent' ELSE 'pending' END
+FROM conversations WHERE id = %s
+RETURNING status = 'pending', channel
 """
 
 
 def enqueue(entry: Entry) -> None:
-    """Write the delivery of a message in the caller's transaction."""
-    values: dict[str, Any] = {"message": entry.id, "conversation": entry.conversation_id, "pulled": list(PULLED)}
-    with connection.cursor() as cursor:
-        cursor.execute(ENQUEUE, values)
+    """Write the delivery of a message, and the wake-up of who sends it, in the caller's transaction."""
+    [(pending, channel)] = ask(ENQUEUE, (entry.id, list(PULLED), entry.conversation_id))
+    if pending:
+        wake(entry.conversation_id, channel)
+
+
+def wake(conversation_id: UUID, channel: str, at: datetime | None = None) -> None:
+    """Let a worker look at what the conversation has to send; a channel whose bot sends for itself looks by itself."""
+    if channel not in CHANNELS or not CHANNELS[channel].by_runner:
+        defer(SEND, str(conversation_id), at=at, key=[str(conversation_id)])

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
-
 from config.queue import signed
-from config.statements import ask
+from config.statements import ask, undone_alone
 from conversations.listening import forget, step_of, window_of
 from conversations.log import REFUSALS, Entry, encode, in_our_words
 
@@ -63,7 +60,7 @@ def store_waiting(  # noqa: PLR0913  one per argument of the statement
         timer(conversation_id, expected),
     )  # fmt: skip
     try:
-        with transaction.atomic() if connection.in_atomic_block else nullcontext():
+        with undone_alone():
             rows = ask(RECEIVE, values)
     except REFUSALS as error:
         raise in_our_words(error, conversation_id) from error

@@ -7,14 +7,19 @@ from uuid import UUID
 
 from django.db import connection
 
+from config.columns import clock
 from config.crash import crash_point
-from config.queue import finder, task
-from conversations import answering, buffering, receiving
+from config.queue import defer, every, finder, task
+from conversations import answering, buffering, delivering, outbox, receiving
+from conversations.legacy import batches, retrying, undoing
+from conversations.legacy.errors import WrittenSinceError
 from conversations.log import ConversationNotFoundError
-from conversations.models import MessageBuffer, Turn
+from conversations.models import Delivery, MessageBuffer, Turn
 
 LATE = timedelta(seconds=5)  # after which a timer counts as lost
 AT_ONCE = 1000  # rows a finder wakes in one go
+KEEP_UPDATES = "30 days"  # a channel repeats an update for a day
+KEEP_GATES = "1 day"
 
 
 @task(receiving.FLUSH, timeout=30)
@@ -31,6 +36,29 @@ def flush(conversation_id: str, interview_step: int) -> None:
 def run(conversation_id: str) -> None:
     """The conversation may owe an answer."""
     answering.answer(UUID(conversation_id))
+
+
+@task(outbox.SEND, timeout=120)
+def send(conversation_id: str) -> None:
+    """The conversation may have something to send."""
+    delivering.deliver(UUID(conversation_id))
+
+
+@task("imports.undo", timeout=600)
+def undo_import(batch_id: str, by: str, force: bool) -> None:
+    """The next part of an undo that staff asked for; the rest is another task."""
+    try:
+        done = undoing.undo_some(UUID(batch_id), by=by, force=force)
+    except (undoing.NothingToUndoError, WrittenSinceError):
+        return  # done by somebody else, or stopped by people who write: its page says so
+    if done is None:
+        defer("imports.undo", batch_id, by, force)
+
+
+@task("imports.retry", timeout=600)
+def retry_import(batch_id: str, by: str) -> None:
+    """Staff want the rejects of an import to be stored where that can be."""
+    retrying.retry(UUID(batch_id), batches.rules_of(batches.get(UUID(batch_id))), by=by)
 
 
 @finder("bursts.overdue")
@@ -61,3 +89,30 @@ def wake_overdue_turns() -> int:
     for conversation_id in ids:
         buffering.wake_turns(conversation_id)
     return len(ids)
+
+
+@finder("deliveries.overdue")
+def wake_overdue_deliveries() -> int:
+    """Parts whose wake-up is gone, or whose sender died."""
+    overdue = Delivery.objects.overdue().filter(next_attempt_at__lte=clock() - LATE)
+    rows = overdue.values_list("conversation_id", "channel").distinct()[:AT_ONCE]
+    found = [(id_, channel) for id_, channel in rows if id_ is not None]
+    for conversation_id, channel in found:
+        outbox.wake(conversation_id, channel)
+    return len(found)
+
+
+@every(3600, offset=600)
+@task("channels.tidy", timeout=120)
+def tidy() -> None:
+    """Forget updates that no channel repeats any more, and the pace of chats that have fallen silent."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM channel_updates WHERE created_at < clock_timestamp() - %s::interval AND payload IS NULL",
+            [KEEP_UPDATES],
+        )
+        cursor.execute(
+            "DELETE FROM delivery_gates WHERE chat_id <> 0 AND greatest(next_at, paused_until)"
+            " < clock_timestamp() - %s::interval",
+            [KEEP_GATES],
+        )

@@ -15,18 +15,19 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import DurationField, Value
 
 from agents import audit
 from agents.outcomes import Outcome, Replied, Silent, Usage
 from config.columns import clock
 from config.crash import crash_point
-from conversations import fates, log, outbox
+from config.statements import ask, undone_alone
+from conversations import fates, log, outbox, settling
 from conversations.buffering import lock, wake_turns
 from conversations.errors import NothingToRetryError
 from conversations.listening import window_of
-from conversations.models import Fate, Turn, TurnStatus
+from conversations.models import Conversation, Fate, Mode, Turn, TurnStatus
 
 logger = structlog.get_logger(__name__)
 
@@ -75,11 +76,11 @@ class LeaseLost:
 # The oldest unfinished turn or none: answers come in the order of the bursts.
 CLAIM = """
 WITH oldest AS (
-    SELECT id FROM turns WHERE conversation_id = %(conversation)s AND status IN ('waiting', 'running')
+    SELECT id FROM turns WHERE conversation_id = %s AND status IN ('waiting', 'running')
     ORDER BY id LIMIT 1 FOR NO KEY UPDATE
 )
 UPDATE turns SET status = 'running', generation = generation + 1, attempts = attempts + 1,
-    lease_until = clock_timestamp() + %(lease)s, started_at = coalesce(started_at, clock_timestamp()),
+    lease_until = clock_timestamp() + %s, started_at = coalesce(started_at, clock_timestamp()),
     updated_at = clock_timestamp()
 FROM oldest WHERE turns.id = oldest.id AND (
     (status = 'waiting' AND next_attempt_at <= clock_timestamp())
@@ -89,25 +90,22 @@ RETURNING turns.id, generation, conversation_id, interview_step, input, attempts
 """
 WHEN = """
 SELECT CASE status WHEN 'running' THEN lease_until ELSE next_attempt_at END FROM turns
-WHERE conversation_id = %(conversation)s AND status IN ('waiting', 'running') ORDER BY id LIMIT 1
+WHERE conversation_id = %s AND status IN ('waiting', 'running') ORDER BY id LIMIT 1
 """
 
 
 def claim(conversation_id: UUID) -> Claimed | Busy | Idle:
     """Take the conversation's oldest unfinished turn, if nobody has it."""
-    values: dict[str, Any] = {"conversation": conversation_id, "lease": _lease()}
     try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(CLAIM, values)
-            row = cursor.fetchone()
-            if row is not None:
-                id_, generation, conversation, step, messages, attempts, redrafts = row
-                return Claimed(id_, generation, conversation, step, json.loads(messages), attempts, redrafts)
-            cursor.execute(WHEN, values)
-            found = cursor.fetchone()
+        with undone_alone():
+            claimed = ask(CLAIM, (conversation_id, _lease()))
     except IntegrityError:  # a staff retry put an older turn before one that runs: turns_one_running
         return Busy(datetime.now().astimezone() + _lease())
-    return Busy(found[0]) if found else Idle()
+    if claimed:
+        id_, generation, conversation, step, messages, attempts, redrafts = claimed[0]
+        return Claimed(id_, generation, conversation, step, json.loads(messages), attempts, redrafts)
+    found = ask(WHEN, (conversation_id,))
+    return Busy(found[0][0]) if found else Idle()
 
 
 def renew(claimed: Claimed) -> bool:
@@ -118,8 +116,7 @@ def renew(claimed: Claimed) -> bool:
 def settle(claimed: Claimed, outcome: Outcome) -> Settled | LeaseLost:
     """Keep the outcome in one transaction: reply, outbox, fates, step and the turn's end. A stale draft gives way."""
     with transaction.atomic():
-        lock(claimed.conversation_id)
-        if not _still_ours(claimed):
+        if not _hold(claimed):
             _keep_draft(claimed, outcome)
             return LeaseLost()
         if not isinstance(outcome, Silent) and _give_way(claimed, outcome):
@@ -127,11 +124,14 @@ def settle(claimed: Claimed, outcome: Outcome) -> Settled | LeaseLost:
         version = _agent_version(outcome)
         reply = _say(claimed, outcome.text, agent_version=version) if not isinstance(outcome, Silent) else None
         fates.record(claimed.input, Fate.ANSWERED, turn_id=claimed.id)
-        _finish(claimed, TurnStatus.DONE, outcome, reply_id=reply.id if reply else None, agent_version=version)
-        _pin(claimed.conversation_id, version)
-        if isinstance(outcome, Replied) and outcome.next_step not in (None, claimed.interview_step):
-            _move_on(claimed, outcome.next_step)
-        _wake_next(claimed.conversation_id)
+        reply_id = reply.id if reply else None
+        settling.end(claimed.id, TurnStatus.DONE, outcome, reply_id=reply_id, agent_version=version)
+        next_step = outcome.next_step if isinstance(outcome, Replied) else None
+        if settling.move_on(
+            claimed.conversation_id, claimed.id, from_step=claimed.interview_step, to_step=next_step,
+            agent_version=version,
+        ):  # fmt: skip
+            wake_turns(claimed.conversation_id)
         crash_point("in_settle")
         return Settled(TurnStatus.DONE, reply)
 
@@ -139,8 +139,7 @@ def settle(claimed: Claimed, outcome: Outcome) -> Settled | LeaseLost:
 def fail(claimed: Claimed, error: str, *, permanent: bool, apology: str, after: float = 0.0) -> Settled | LeaseLost:
     """Try again later, or give up: then the person is told, and staff see a failed turn."""
     with transaction.atomic():
-        lock(claimed.conversation_id)
-        if not _still_ours(claimed):
+        if not _hold(claimed):
             return LeaseLost()
         if not permanent and claimed.attempts < settings.INTERVIEW_TURN_ATTEMPTS:
             again = _in(max(_backoff(claimed.attempts), timedelta(seconds=min(after, LONGEST_BACKOFF))))
@@ -169,12 +168,14 @@ def fail(claimed: Claimed, error: str, *, permanent: bool, apology: str, after: 
 
 
 def retry(turn_id: UUID, *, by: str) -> None:
-    """Run a failed turn once more, from its first attempt."""
+    """Run a failed turn once more, from its first attempt; where staff have the conversation the agent stays silent."""
     with transaction.atomic():
         turn = Turn.objects.filter(pk=turn_id).only("conversation_id").first()
         if turn is None:
             raise NothingToRetryError
         lock(turn.conversation_id)
+        if not Conversation.objects.filter(pk=turn.conversation_id, mode=Mode.AUTO).exists():
+            raise NothingToRetryError("The agent does not answer in this conversation now.")
         reopened = Turn.objects.filter(pk=turn_id, status=TurnStatus.FAILED).update(
             status=TurnStatus.WAITING, attempts=0, error="", finished_at=None, next_attempt_at=_in(timedelta())
         )
@@ -188,58 +189,28 @@ def retry(turn_id: UUID, *, by: str) -> None:
 # --- settling, step by step ---
 
 
+def _hold(claimed: Claimed) -> bool:
+    return settling.hold(claimed.conversation_id, claimed.id, claimed.generation)
+
+
 def _give_way(claimed: Claimed, outcome: Outcome) -> bool:
     """Did the person write on meanwhile? Then keep the answer as a draft: one later turn answers everything."""
     if claimed.redrafts >= MOST_REDRAFTS:
         return False
-    window = window_of(claimed.conversation_id)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            GIVE_WAY,
-            {
-                "conversation": claimed.conversation_id,
-                "step": claimed.interview_step,
-                "turn": claimed.id,
-                "size": len(claimed.input),
-                "max_size": window.max_size,
-                "bytes": sum(len(message["content"].encode()) for message in claimed.input),
-                "max_bytes": window.max_bytes,
-                "redrafts": claimed.redrafts + 1,
-                "input": json.dumps(claimed.input),
-            },
-        )
-        into_turn, into_burst = cursor.fetchone()
+    into_turn, into_burst = settling.give_way(
+        claimed.conversation_id,
+        claimed.id,
+        step=claimed.interview_step,
+        messages=claimed.input,
+        redrafts=claimed.redrafts + 1,
+        window=window_of(claimed.conversation_id),
+    )
     if into_turn is None and into_burst is None:
         return False
-    _finish(claimed, TurnStatus.SUPERSEDED, outcome, superseded_by=into_turn, draft=_text(outcome))
+    settling.end(claimed.id, TurnStatus.SUPERSEDED, outcome, superseded_by=into_turn, draft=settling.text_of(outcome))
     if into_turn is not None:
         wake_turns(claimed.conversation_id)
     return True
-
-
-# The next waiting turn of the step takes our messages before its own; where none waits, the open burst carries us to
-# its turn. Never past one that has no room for us: order is kept, and so is the limit.
-GIVE_WAY = """
-WITH next AS (
-    SELECT id, jsonb_array_length(input) AS size,
-        (SELECT sum(octet_length(message ->> 'content')) FROM jsonb_array_elements(input) AS message) AS bytes
-    FROM turns WHERE conversation_id = %(conversation)s AND status = 'waiting' AND interview_step = %(step)s
-        AND id > %(turn)s
-    ORDER BY id LIMIT 1
-), taken AS (
-    UPDATE turns SET input = %(input)s::jsonb || input, redrafts = greatest(redrafts, %(redrafts)s),
-        updated_at = clock_timestamp()
-    FROM next WHERE turns.id = next.id AND size + %(size)s <= %(max_size)s AND bytes + %(bytes)s <= %(max_bytes)s
-    RETURNING turns.id
-), carried AS (
-    UPDATE message_buffers SET carries = %(turn)s, updated_at = clock_timestamp()
-    WHERE conversation_id = %(conversation)s AND interview_step = %(step)s AND carries IS NULL
-        AND NOT EXISTS (SELECT FROM next)
-        AND jsonb_array_length(messages) + %(size)s <= %(max_size)s AND size_bytes + %(bytes)s <= %(max_bytes)s
-    RETURNING id
-)
-SELECT (SELECT id FROM taken), (SELECT id FROM carried)
-"""
 
 
 def _say(
@@ -258,67 +229,21 @@ def _say(
     return reply
 
 
-def _finish(claimed: Claimed, status: TurnStatus, outcome: Outcome, **columns: Any) -> None:
-    _mine(claimed).update(
-        status=status,
-        lease_until=None,
-        error="",
-        trace={**outcome.trace, "outcome": type(outcome).__name__.lower(), **_reason(outcome)},
-        finished_at=_in(timedelta()),
-        updated_at=_in(timedelta()),
-        **_cost(outcome.usage),
-        **columns,
-    )
-
-
-def _pin(conversation_id: UUID, version: int | None) -> None:
-    """An interview that has begun goes on with the version it began with: the answers stay comparable."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE conversations SET agent_version = said.version FROM agent_versions AS said"
-            " WHERE conversations.id = %s AND conversations.agent_version IS NULL AND said.version = %s"
-            " AND said.agent_id = conversations.agent_id AND said.config ->> 'kind' = 'interview'",
-            [conversation_id, version],
-        )
-
-
 def _wake_next(conversation_id: UUID) -> None:
     """A turn that had to wait for ours is looked at now; most often there is none, and no worker need look."""
     if Turn.objects.unfinished().filter(conversation_id=conversation_id).exists():
         wake_turns(conversation_id)
 
 
-def _move_on(claimed: Claimed, next_step: int | None) -> None:
-    """Only from the step the burst belongs to: a late answer never moves the interview back."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE conversations SET interview_step = %s WHERE id = %s AND interview_step = %s",
-            [next_step, claimed.conversation_id, claimed.interview_step],
-        )
-
-
 def _keep_draft(claimed: Claimed, outcome: Outcome) -> None:
     """An answer that came too late is not sent; what it said and cost is kept where nothing else is."""
     Turn.objects.filter(pk=claimed.id, status=TurnStatus.WITHDRAWN, draft="").update(
-        draft=_text(outcome), trace=outcome.trace, **_cost(outcome.usage)
+        draft=settling.text_of(outcome), trace=outcome.trace, **_cost(outcome.usage)
     )
 
 
 def _mine(claimed: Claimed) -> Any:
     return Turn.objects.filter(pk=claimed.id, status=TurnStatus.RUNNING, generation=claimed.generation)
-
-
-def _still_ours(claimed: Claimed) -> bool:
-    """Is it, and until we commit? Locked: or a claim after our look would leave two replies, each by its own lease."""
-    return bool(_mine(claimed).select_for_update(no_key=True).values_list("pk"))
-
-
-def _text(outcome: Outcome) -> str:
-    return "" if isinstance(outcome, Silent) else outcome.text
-
-
-def _reason(outcome: Outcome) -> dict[str, str]:
-    return {} if isinstance(outcome, Replied) else {"reason": outcome.reason}
 
 
 def _cost(usage: Usage) -> dict[str, int]:

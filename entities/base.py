@@ -81,7 +81,11 @@ class EntityQuerySet(models.QuerySet[E]):
         return self.filter(created_by=user_id)
 
 
-EntityManager = models.Manager.from_queryset(EntityQuerySet)
+_Asked = models.Manager.from_queryset(EntityQuerySet)
+
+
+class EntityManager(_Asked[E]):
+    """The same questions asked of a model; a class of its own, which type checkers find from every file."""
 
 
 class Entity(models.Model):

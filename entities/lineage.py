@@ -28,4 +28,4 @@ def replay(entity: Entity) -> dict[str, Any]:
 
 def latest(entity: Entity) -> dict[str, EntityChange]:
     """Who wrote the value that stands, by column."""
-    return {change.field: change for change in reversed(of(entity))}
+    return {change.field: change for change in of(entity).order_by("field", "-id").distinct("field")}

@@ -63,7 +63,6 @@ class Results:
     scan: str = ""  # how vectors were compared: exact, index, or "" for not at all
     space: str = ""  # the model whose vectors were compared
     words: tuple[str, ...] = ()  # what the full text looked for, as lexemes; a trailing * is a prefix
-    loose: bool = False  # no entry has all the words, so entries with some of them are told
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 from django.db.backends.postgresql.operations import DatabaseOperations
@@ -32,6 +33,14 @@ def checkpoints_are_closed() -> Iterator[None]:
     yield
     if checkpoints := sys.modules.get("agents.checkpoints"):
         checkpoints.close()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def journals_are_ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests that run side by side serve the same bot, each with a journal of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "BOT_JOURNALS", tmp_path_factory.mktemp("journals"))
+        yield
 
 
 @pytest.fixture(scope="module")

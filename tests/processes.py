@@ -45,9 +45,9 @@ class Running:
                 self._lines.put(line)
         self._lines.put(None)
 
-    def wait_for(self, pattern: str) -> re.Match[str]:
+    def wait_for(self, pattern: str, patience: float = PATIENCE) -> re.Match[str]:
         """The first line from here on that matches; fails with everything said when none comes."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patience
         while True:
             try:
                 line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))

@@ -10,7 +10,8 @@ from django.db import connection
 COLUMNS = {
     "message_buffers": ["flush_at", "deadline", "created_at", "last_updated_at"],
     "turns": ["next_attempt_at", "lease_until", "due_at", "created_at"],
-    "deliveries": ["next_attempt_at"],
+    "deliveries": ["next_attempt_at", "slot_at", "lease_until"],
+    "delivery_gates": ["next_at", "paused_until"],
     "queue_tasks": ["due_at", "lease_until"],
 }
 

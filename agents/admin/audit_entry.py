@@ -70,7 +70,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     actions = None
     list_before_template = "agents/audit_export.html"
     fields = (
-        "created_at", "action", "shown_status", "shown_actor", "shown_subject", "shown_details", "git_commit",
+        "created_at", "action", "plain_status", "shown_actor", "shown_subject", "shown_details", "git_commit",
         "git_branch", "request_id", "shown_link",
     )  # fmt: skip
     readonly_fields = fields
@@ -114,6 +114,11 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     @display(description=_("status"), label=COLOURS)
     def shown_status(self, entry: AuditEntry) -> tuple[str, str]:
         return entry.status, str(Status(entry.status).label)
+
+    @display(description=_("status"))
+    def plain_status(self, entry: AuditEntry) -> str:
+        """On the page of one entry, where the theme draws no badges."""
+        return str(Status(entry.status).label)
 
     @display(description=_("details"))
     def summary(self, entry: AuditEntry) -> str:

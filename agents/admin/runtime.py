@@ -28,7 +28,7 @@ from config.text import pieces, plain
 
 COLOURS = {"done": "success", "waiting": "warning", "refused": "danger", "failed": "danger", "denied": "danger"}
 DECISIONS = {"approve": approvals.approve, "deny": approvals.deny}
-SUMMARY = 80  # characters of the arguments in a list
+SUMMARY = 60  # characters of the arguments in a list
 
 
 class ByTool(RecentValues):
@@ -47,7 +47,7 @@ class ToolCallAdmin(ReadOnlyAdmin):
     in_palette = False
     list_per_page = 50
     list_display = (
-        "shown_tool", "shown_status", "summary", "shown_agent", "user_id", "created_at", "milliseconds", "decided_by"
+        "shown_tool", "shown_status", "summary", "shown_agent", "user_id", "created_at", "milliseconds"
     )  # fmt: skip
     list_filter = (("status", ChoicesDropdownFilter), ByTool, ("created_at", DateRange))
     list_filter_submit = True
@@ -58,7 +58,7 @@ class ToolCallAdmin(ReadOnlyAdmin):
     actions = ("approve", "deny")
     change_form_outer_after_template = "agents/decide.html"
     fields = (
-        "shown_tool", "shown_status", "shown_arguments", "shown_result", "shown_agent", "agent_version", "user_id",
+        "shown_tool", "plain_status", "shown_arguments", "shown_result", "shown_agent", "agent_version", "user_id",
         "sentence", "turn", "conversation", "number", "created_at", "milliseconds", "decided_by", "decided_at",
     )  # fmt: skip
     readonly_fields = fields
@@ -93,6 +93,10 @@ class ToolCallAdmin(ReadOnlyAdmin):
     @display(description=_("status"), label=COLOURS)
     def shown_status(self, call: ToolCall) -> tuple[str, str]:
         return call.status, str(CallStatus(call.status).label)
+
+    @display(description=_("status"))
+    def plain_status(self, call: ToolCall) -> str:
+        return str(CallStatus(call.status).label)
 
     @display(description=_("arguments"))
     def summary(self, call: ToolCall) -> str:

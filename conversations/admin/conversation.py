@@ -10,7 +10,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import F, Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, StreamingHttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path
 from django.utils.translation import gettext_lazy as _
@@ -19,11 +19,16 @@ from config.admin import ChoicesDropdownFilter, DateRange, ReadOnlyAdmin, Recent
 from config.text import plain
 from conversations.admin import links, transcript
 from conversations.admin.desk import Desk
+from conversations.admin.following import Following
+from conversations.admin.playground import Playground
+from conversations.admin.tuner import Tuner
+from conversations.legacy import export
 from conversations.models import Conversation, Message, Mode
 
 # Exactly the index conversations_staff_list; any other order would sort the table.
 NEWEST = (F("last_message_at").desc(nulls_last=True), F("id").desc())
 NUMBER = re.compile(r"-?\d{1,18}", re.ASCII)
+MOST_AT_ONCE = 10_000  # conversations of one export; the command knows no such end
 SEARCHED_FROM_PALETTE = 10_000  # newest conversations: the palette asks at every pause in typing
 
 
@@ -44,7 +49,7 @@ class ByAgent(RecentValues):
 
 
 @admin.register(Conversation)
-class ConversationAdmin(Desk, ReadOnlyAdmin):
+class ConversationAdmin(Desk, Playground, Following, Tuner, ReadOnlyAdmin):
     """Read only: what was said is not edited. Staff may speak in the agent's place."""
 
     icon = "forum"
@@ -56,7 +61,7 @@ class ConversationAdmin(Desk, ReadOnlyAdmin):
     ordering = NEWEST
     sortable_by = ()
     list_per_page = 50
-    actions = None
+    actions = ("export_jsonl", "export_csv")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
         return super().get_queryset(request).select_related("agent").defer("metadata")  # type: ignore[no-any-return]
@@ -83,17 +88,24 @@ class ConversationAdmin(Desk, ReadOnlyAdmin):
     def get_urls(self) -> list[URLPattern]:
         views = {"message/<int:index>": self.message_text, "take-over": self.take_over}
         views |= {"hand-back": self.hand_back, "reply": self.reply}
+        views |= {"say": self.say, "typing": self.typing, "events": self.events}
         urls: list[URLPattern] = super().get_urls()
-        said = self.admin_site.admin_view(self.said)
-        urls.insert(0, path("said/<uuid:message_id>/", said, name="conversations_conversation_said"))
-        return [
+        pages = {"playground": self.playground, "tuner": self.tuner, "said/<uuid:message_id>": self.said}
+        of_all = [
+            path(
+                f"{where}/", self.admin_site.admin_view(view), name=f"conversations_conversation_{where.split('/')[0]}"
+            )
+            for where, view in pages.items()
+        ]
+        of_one = [
             path(
                 f"<uuid:conversation_id>/{where}/",
                 self.admin_site.admin_view(view),
                 name=f"conversations_conversation_{where.split('/')[0].replace('-', '_')}",
             )
             for where, view in views.items()
-        ] + urls
+        ]
+        return of_all + of_one + urls
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -124,6 +136,24 @@ class ConversationAdmin(Desk, ReadOnlyAdmin):
             self.message_user(request, _("This message is gone: its conversation was erased."), messages.WARNING)
             return redirect("admin:conversations_conversation_changelist")
         return redirect(links.message_url(*found))
+
+    @admin.action(description=_("Export as JSON lines"), permissions=["view"])
+    def export_jsonl(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> StreamingHttpResponse:
+        return self._export(request, queryset, "jsonl")
+
+    @admin.action(description=_("Export as CSV"), permissions=["view"])
+    def export_csv(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> StreamingHttpResponse:
+        return self._export(request, queryset, "csv")
+
+    def _export(
+        self, request: HttpRequest, queryset: QuerySet[Conversation], file_format: str
+    ) -> StreamingHttpResponse:
+        """Every message of the chosen conversations, row by row."""
+        chosen = Conversation.objects.filter(pk__in=list(queryset.values_list("pk", flat=True)[:MOST_AT_ONCE]))
+        lines = export.lines(chosen, file_format, by=request.user.get_username())
+        response = StreamingHttpResponse(lines, content_type=f"{export.FORMATS[file_format]}; charset=utf-8")
+        response["Content-Disposition"] = f'attachment; filename="conversations.{file_format}"'
+        return response
 
     def _open(self, request: HttpRequest, identity: UUID | None) -> Conversation | None:
         conversation = Conversation.objects.filter(pk=identity).first() if identity else None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Left
@@ -14,9 +15,9 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 
 from config.text import Piece, pieces, plain
-from conversations.admin import desk
+from conversations.admin import desk, playground
 from conversations.admin.burst import told
-from conversations.models import Conversation, Message, MessageBuffer, Role
+from conversations.models import Conversation, Delivery, Message, MessageBuffer, Mode, Role
 
 if TYPE_CHECKING:
     from config.admin import ModelAdmin
@@ -36,6 +37,7 @@ class Bubble:
 
     message: Message
     start: str
+    undelivered: list[Delivery] = field(default_factory=list)
 
     @property
     def side(self) -> str:
@@ -107,7 +109,11 @@ def show(model_admin: ModelAdmin, request: HttpRequest, conversation: Conversati
         "conversation": conversation,
         "metadata": pieces(json.dumps(conversation.metadata, ensure_ascii=False, indent=2)),
         "window": window,
-        "newest": not any(name in request.GET for name in ("at", "before", "after")),
+        "newest": window.newer is None and not any(name in request.GET for name in ("at", "before", "after")),
+        "follows": window.newer is None and conversation.mode != Mode.CLOSED,
+        "plays": window.newer is None
+        and conversation.mode != Mode.CLOSED
+        and playground.is_mine(request, conversation),
         "here": reverse("admin:conversations_conversation_change", args=[conversation.pk]),
         "last": conversation.message_count - 1,
         "list_url": reverse("admin:conversations_conversation_changelist"),
@@ -132,7 +138,18 @@ def read(
     elif after is not None:
         rows = rows.filter(message_index__gt=after).order_by("message_index")
     messages = sorted(rows[:PAGE], key=lambda message: message.message_index)
-    return Window([Bubble(message, message.start) for message in messages], conversation.message_count, at)
+    on_their_way = _undelivered(messages)
+    bubbles = [Bubble(message, message.start, on_their_way.get(message.pk, [])) for message in messages]
+    return Window(bubbles, conversation.message_count, at)
+
+
+def _undelivered(messages: list[Message]) -> dict[UUID, list[Delivery]]:
+    """What of them is still on its way, or did not surely arrive."""
+    found: dict[UUID, list[Delivery]] = {}
+    said = [message.pk for message in messages if message.role == Role.ASSISTANT]
+    for delivery in Delivery.objects.filter(message_id__in=said).exclude(status="sent").order_by("part"):
+        found.setdefault(delivery.message_id, []).append(delivery)
+    return found
 
 
 def _index(given: str | None) -> int | None:

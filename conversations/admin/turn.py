@@ -8,7 +8,6 @@ from uuid import UUID
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.db import transaction
 from django.db.models import Func, IntegerField, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.urls import URLPattern, path
@@ -17,11 +16,11 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from config.admin import ChoicesDropdownFilter, DateRange, ReadOnlyAdmin, display
-from conversations import buffering, turns
+from conversations import turns
 from conversations.admin import links, story
 from conversations.errors import NothingToRetryError
 from conversations.log import ConversationNotFoundError
-from conversations.models import Conversation, Mode, Turn, TurnStatus
+from conversations.models import Turn, TurnStatus
 
 MOST_AT_ONCE = 500  # turns of one action; each takes a lock and a transaction
 LONG = ("input", "trace", "draft", "error")
@@ -89,9 +88,9 @@ class TurnAdmin(ReadOnlyAdmin):
 
     @admin.action(description=_("Try again"), permissions=["handle"])
     def try_again(self, request: HttpRequest, queryset: QuerySet[Turn]) -> None:
-        chosen = list(queryset.order_by("id").values_list("pk", "conversation_id")[:MOST_AT_ONCE])
+        chosen = list(queryset.order_by("id").values_list("pk", flat=True)[:MOST_AT_ONCE])
         by = request.user.get_username()
-        again = sum(_retried(turn_id, conversation_id, by=by) for turn_id, conversation_id in chosen)
+        again = sum(_retried(turn_id, by=by) for turn_id in chosen)
         if again:
             messages.success(request, ngettext("%d turn runs again.", "%d turns run again.", again) % again)
         if left := len(chosen) - again:
@@ -132,14 +131,9 @@ class TurnAdmin(ReadOnlyAdmin):
         return f"{turn.input_tokens} + {turn.output_tokens}"
 
 
-def _retried(turn_id: UUID, conversation_id: UUID, *, by: str) -> bool:
-    """Unless staff have the conversation: the agent would answer beside them."""
+def _retried(turn_id: UUID, *, by: str) -> bool:
     try:
-        with transaction.atomic():
-            buffering.lock(conversation_id)
-            if not Conversation.objects.filter(pk=conversation_id, mode=Mode.AUTO).exists():
-                return False
-            turns.retry(turn_id, by=by)
+        turns.retry(turn_id, by=by)
     except (NothingToRetryError, ConversationNotFoundError):
         return False
     return True

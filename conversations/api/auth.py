@@ -73,7 +73,7 @@ def _recognise(request: HttpRequest) -> Caller:
         return keys.authenticate(token.strip())
     except keys.KeyRefusedError as error:
         # Good keys pass whatever others do at the same address; only guessing runs dry.
-        address = limits.client_address(request)
+        address = limits.network_of(request)
         logger.info("api key refused", address=address)
         limits.allow(BAD_KEY, address, limit=settings.API_BAD_KEYS_PER_MINUTE)
         raise ApiError(401, "invalid_key", str(error), headers=CHALLENGE) from error

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import psycopg
 import structlog
-from django.conf import settings
 from django.db import DatabaseError, OperationalError, connection
 from django.http import HttpRequest
 
+from config.addresses import client_address
 from conversations.api.errors import ApiError
 
 logger = structlog.get_logger(__name__)
@@ -81,13 +81,10 @@ def allow(kind: str, subject: str, *, limit: int) -> None:
         )
 
 
-def client_address(request: HttpRequest) -> str:
-    """Where the caller is, as the outermost trusted proxy saw it; what callers write themselves never counts."""
-    forwarded = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
-    proxies: int = settings.TRUSTED_PROXIES
-    said = forwarded[-proxies] if 0 < proxies <= len(forwarded) else request.META.get("REMOTE_ADDR", "")
+def network_of(request: HttpRequest) -> str:
+    """Whom a budget by address is kept for."""
     try:
-        address = ipaddress.ip_address(said)
+        address = ipaddress.ip_address(client_address(request))
     except ValueError:
         return "unknown"
     if isinstance(address, ipaddress.IPv6Address):

@@ -41,7 +41,7 @@ def _canonical(value: Any) -> Any:
     return UUID(value)
 
 
-def _digits(value: Any) -> Any:
+def digits(value: Any) -> Any:
     """Query strings are text; int() would take spaces, underscores and other alphabets' digits."""
     if isinstance(value, str):
         if not INTEGER.fullmatch(value):
@@ -50,7 +50,7 @@ def _digits(value: Any) -> Any:
     return value
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     if all(unicodedata.category(letter) in INVISIBLE for letter in text):
         raise refused("blank", "There is nothing to see in this text")
     if len(text.encode()) > TEXT_BYTES:
@@ -82,7 +82,7 @@ Id = Annotated[
     WithJsonSchema({"type": "string", "format": "uuid", "pattern": UUID_PATTERN}),
 ]
 BigInt = Annotated[int, Field(strict=True, ge=-(2**63), le=2**63 - 1)]
-Text = Annotated[str, AfterValidator(_visible), Field(min_length=1, max_length=TEXT_BYTES)]
+Text = Annotated[str, AfterValidator(visible), Field(min_length=1, max_length=TEXT_BYTES)]
 Metadata = Annotated[dict[str, Any], AfterValidator(_bounded), Field(max_length=METADATA_NAMES)]
 AgentName = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Title = Annotated[str, Field(max_length=200)]
@@ -117,13 +117,13 @@ class NewMessage(Body):
 class Page(Schema):
     """Which messages: the newest, those behind an index, or those before one."""
 
-    after_index: Annotated[int | None, BeforeValidator(_digits), Field(ge=-1, le=HIGHEST_INDEX)] = Field(
+    after_index: Annotated[int | None, BeforeValidator(digits), Field(ge=-1, le=HIGHEST_INDEX)] = Field(
         None, description="Messages behind this index, the oldest first; -1 starts at the beginning."
     )
-    before_index: Annotated[int | None, BeforeValidator(_digits), Field(ge=0, le=HIGHEST_INDEX)] = Field(
+    before_index: Annotated[int | None, BeforeValidator(digits), Field(ge=0, le=HIGHEST_INDEX)] = Field(
         None, description="The newest messages before this index."
     )
-    limit: Annotated[int, BeforeValidator(_digits), Field(ge=1, le=LARGEST_PAGE)] = PAGE
+    limit: Annotated[int, BeforeValidator(digits), Field(ge=1, le=LARGEST_PAGE)] = PAGE
 
 
 class Session(Schema):
@@ -239,13 +239,13 @@ class Typing(Schema):
 class Latest(Schema):
     """How many of the latest."""
 
-    limit: Annotated[int, BeforeValidator(_digits), Field(ge=1, le=LARGEST_PAGE)] = PAGE
+    limit: Annotated[int, BeforeValidator(digits), Field(ge=1, le=LARGEST_PAGE)] = PAGE
 
 
 class Since(Schema):
     """Where a stream begins."""
 
-    after_index: Annotated[int | None, BeforeValidator(_digits), Field(ge=-1, le=2**63 - 1)] = Field(
+    after_index: Annotated[int | None, BeforeValidator(digits), Field(ge=-1, le=2**63 - 1)] = Field(
         None, description="Messages behind this index first; without it, only what is new."
     )
 

@@ -13,7 +13,7 @@ from ninja import NinjaAPI
 from ninja.renderers import JSONRenderer
 from ninja.responses import NinjaJSONEncoder
 
-from conversations.api import errors, inbound, messages, sessions, turns
+from conversations.api import errors, inbound, messages, search, sessions, turns
 from conversations.api.auth import refuse_key_in_query
 from conversations.api.bodies import StrictParser
 
@@ -46,7 +46,7 @@ def _api() -> NinjaAPI:
         urls_namespace="api",
     )
     errors.install(api)
-    for group in (sessions, messages, inbound, turns):
+    for group in (sessions, messages, inbound, turns, search):
         api.add_router("", group.calls)
     return api
 

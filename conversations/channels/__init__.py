@@ -12,6 +12,7 @@ import os
 import select
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.util import find_spec
 from typing import Any, Protocol
 from uuid import UUID
@@ -20,6 +21,7 @@ from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
+from agents import registry
 from conversations.errors import ConversationError
 
 
@@ -141,17 +143,21 @@ class Stop:
         os.close(self._wakes)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Order:
     """One run of `manage.py bot`."""
 
     channel: str
-    agent: str = ""  # the name that was given; empty: DEFAULT_AGENT
-    agent_id: UUID | None = None  # whose new conversations are
+    agent: str = ""  # the name that was given; empty: DEFAULT_AGENT, whoever that is when a turn runs
     user_id: int | None = None  # the person at the console
-    options: Mapping[str, Any] = field(default_factory=dict)  # what else the command line says, by the channel's words
+    login: bool = False  # sign in and nothing else, where a channel needs that
     stop: Stop = field(default_factory=Stop)
     ready: Callable[[str], None] = lambda _line: None  # called once, when updates are being received
+
+    @cached_property
+    def agent_id(self) -> UUID | None:
+        """Whose new conversations are; looked up when it is first asked for, which may be after an outage."""
+        return registry.find(self.agent).id if self.agent else None
 
 
 Runner = Callable[[Order], None]  # returns when it was asked to stop, or when there is nothing more to do
@@ -168,6 +174,9 @@ class Channel:
     label: str | Promise
     folder: str = ""  # below this package; none: other code serves it (HTTP, the web page)
     pushes: bool = False  # answers are handed over by a transport; else the client reads the log itself
+    by_runner: bool = (
+        False  # its bot alone can send (`delivering.serve`), no worker: there is one session of an account
+    )
     needs: tuple[str, ...] = ()  # modules that are not always installed
     install: str = ""  # how to get them
 
@@ -202,7 +211,7 @@ CHANNELS: dict[str, Channel] = {
         Channel("console", _("terminal"), "console"),
         Channel("telegram", _("Telegram bot"), "telegram", pushes=True, needs=("telegram",), install="make install"),
         Channel(
-            "mtproto", _("Telegram user account"), "mtproto", pushes=True, needs=("telethon",),
+            "mtproto", _("Telegram user account"), "mtproto", pushes=True, by_runner=True, needs=("telethon",),
             install="pip install --require-hashes -r requirements-mtproto.txt",
         ),
     )

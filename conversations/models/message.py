@@ -54,6 +54,7 @@ class Message(models.Model):
     author = models.CharField(_("author"), max_length=150, blank=True, db_default="", default="")
     turn_id = models.UUIDField(_("turn"), null=True, blank=True)  # becomes a foreign key when `turns` exists
     agent_version = models.IntegerField(_("agent version"), null=True, blank=True)
+    import_id = models.UUIDField(_("import"), null=True, blank=True, editable=False)  # which import brought it
     created_at = models.DateTimeField(_("created"), db_default=clock(), editable=False)
     updated_at = models.DateTimeField(_("updated"), db_default=clock(), editable=False)
     deleted_at = models.DateTimeField(_("deleted"), null=True, editable=False)

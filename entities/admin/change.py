@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
@@ -52,6 +53,9 @@ class EntityChangeAdmin(ReadOnlyAdmin):
     list_per_page = 50
     actions = None
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[EntityChange]:
+        return story.telling(super().get_queryset(request))
+
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """The rows of a page by name: one question for each table."""
         page = super().get_changelist_instance(request)
@@ -59,8 +63,10 @@ class EntityChangeAdmin(ReadOnlyAdmin):
         for model in loader.models():
             theirs = [change for change in changes if change.entity_type == loader.type_of(model)]
             rows = model._default_manager.in_bulk({change.entity_id for change in theirs})
+            names = story.Names(model, theirs)
             for change in theirs:
                 change.named = columns.shortened(str(rows.get(change.entity_id, "–")), 40)
+                change.was, change.became = (names.shown(change.field, v) for v in (change.previous, change.value))
         page.result_list = changes
         return page
 
@@ -78,12 +84,12 @@ class EntityChangeAdmin(ReadOnlyAdmin):
         return story.label(loader.model_of(change.entity_type), change.field)
 
     @display(description=_("before"))
-    def before(self, change: EntityChange) -> str:
-        return plain(story.words(None, change.previous, columns.WIDEST))
+    def before(self, change: Any) -> str:
+        return columns.shortened(getattr(change, "was", None))
 
     @display(description=_("after"))
-    def after(self, change: EntityChange) -> str:
-        return plain(story.words(None, change.value, columns.WIDEST))
+    def after(self, change: Any) -> str:
+        return columns.shortened(getattr(change, "became", None))
 
     @display(description=_("who"))
     def writer(self, change: EntityChange) -> str:

@@ -8,12 +8,14 @@ from typing import Any
 from uuid import UUID
 
 from django.db import models
+from django.db.models import QuerySet
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from config import places
 from config.text import Piece, pieces, plain
 from entities import lineage
+from entities.admin.columns import SAID
 from entities.base import Entity
 from entities.models import Action, EntityChange, Writer
 
@@ -49,11 +51,11 @@ class Lineage:
 
 def read(entity: Entity, before: UUID | None = None) -> Lineage:
     """The newest changes, or those before one."""
-    rows = lineage.of(entity).exclude(action=Action.CREATE, field="is_deleted")  # every row begins undeleted
+    rows = telling(lineage.of(entity))
     if before is not None:
         rows = rows.filter(pk__lt=before)
     changes = list(rows[: PAGE + 1])
-    names = _Names(type(entity), changes)
+    names = Names(type(entity), changes)
     standing = {change.pk for change in lineage.latest(entity).values()}
     return Lineage(
         [_told(change, names, change.pk in standing) for change in changes[:PAGE]],
@@ -62,7 +64,12 @@ def read(entity: Entity, before: UUID | None = None) -> Lineage:
     )
 
 
-def _told(change: EntityChange, names: _Names, stands: bool) -> Told:
+def telling(changes: QuerySet[EntityChange]) -> QuerySet[EntityChange]:
+    """Without what every row begins with: undeleted, and from a conversation that the page links to."""
+    return changes.exclude(action=Action.CREATE, field__in=["is_deleted", *SAID])
+
+
+def _told(change: EntityChange, names: Names, stands: bool) -> Told:
     field = names.fields.get(change.field)
     first = change.action == Action.CREATE
     return Told(
@@ -88,7 +95,7 @@ def who(change: EntityChange) -> str:
     return " · ".join(parts)
 
 
-class _Names:
+class Names:
     """Values as staff know them: a link by the name of its row, a choice by its label."""
 
     def __init__(self, model: type[Entity], changes: list[EntityChange]) -> None:

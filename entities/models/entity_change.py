@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from config.columns import clock, new_id
 
@@ -19,7 +20,7 @@ class Action(models.TextChoices):
 class Writer(models.TextChoices):
     """Who wrote."""
 
-    STAFF = "staff", _("staff")
+    STAFF = "staff", pgettext_lazy("a writer", "staff")
     AGENT = "agent", _("agent")
     IMPORT = "import", _("import")
     SYSTEM = "system", _("system")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from config.columns import is_json_array
 from entities.base import Entity
@@ -30,7 +31,7 @@ class Character(Entity):
     class Meta:
         db_table = "characters"
         verbose_name = _("character")
-        verbose_name_plural = _("characters")
+        verbose_name_plural = pgettext_lazy("of a story", "characters")  # and not of a text
         constraints = [
             models.CheckConstraint(condition=~Q(name=""), name="characters_named"),  # a row without a name is not found
             models.CheckConstraint(condition=is_json_array("traits"), name="characters_traits_list"),

@@ -20,6 +20,7 @@ from conversations import log, sessions
 from conversations.recalling import own_messages
 from tests.answering import an_agent, asked, register
 from tests.fake_model_server import Ask, Cut, Garbage, Say, Status, model_server
+from tests.searching import settle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -142,6 +143,7 @@ def test_a_hundred_injections_gain_no_right(settings: Any) -> None:
 def test_recall_finds_ones_own_words_in_whatever_language_and_nobody_elses() -> None:
     for user, text in ((7, "Мы переехали в Осло"), (7, "I moved to Oslo"), (8, "I moved to Rome, Осло is far")):
         log.append(sessions.open(user)[0].id, "user", text)
+    settle()
     agent = an_agent(tools=["recall"])
     outcome = runtime.run(asked(agent, "moving, Осло, 'quoted' & ! | \\", user_id=7))
     assert isinstance(outcome, Replied)

@@ -21,10 +21,15 @@ from conversations.channels import (
     UnknownChannelError,
     channel,
 )
-from tests import paper_channel
+from tests import fake_account, paper_channel, telegram_stage
 from tests.paper_channel import Stage
 
-STAGES: dict[str, Callable[[], AbstractContextManager[Stage]]] = {"paper": paper_channel.stage}
+STAGES: dict[str, Callable[[], AbstractContextManager[Stage]]] = {
+    "paper": paper_channel.stage,
+    "mtproto": fake_account.stage,
+    "telegram": telegram_stage.fake,
+    "real telegram": telegram_stage.real,
+}
 FOLDER = Path(conversations.channels.__file__).parent
 TEXTS = [
     "Good morning",

@@ -47,4 +47,4 @@ def test_a_call_is_tried_from_the_page(browser: Browser) -> None:
     browser.until(lambda: "201" in browser.find(".live-responses-table tbody").text, "the session is opened")
     assert browser.complaints == []
     hosts = browser.run("return performance.getEntriesByType('resource').map(entry => new URL(entry.name).host)")
-    assert set(hosts) == {browser.server.url.removeprefix("http://")}
+    assert set(hosts) == {browser.base.removeprefix("http://")}

@@ -17,7 +17,8 @@ from agents.config import ConfigInvalidError, parse
 from agents.models import Agent, AgentVersion, AuditEntry, Tool
 from agents.outcomes import Replied
 from agents.runtime import Request
-from conversations.models import Conversation, Message
+from conversations import listening, sessions
+from conversations.models import Conversation, Message, MessageBuffer
 from tests.conversing import agent as answering
 from tests.conversing import conversation, quiet, say
 
@@ -284,3 +285,15 @@ def test_the_command_says_what_is_wrong(folder: Path) -> None:
 
 def test_configurations_are_stored_with_their_defaults(one: Agent) -> None:
     assert registry.version(one, 1).config == parse(CHAT.format("first")).as_json()
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_burst_waits_as_long_as_its_agent_says(folder: Path, settings: object, named: bool) -> None:
+    (folder / "slow.toml").write_text(CHAT + "[debounce]\ndebounce = 17\n", encoding="utf-8")
+    settings.DEFAULT_AGENT = "slow"  # type: ignore[attr-defined]
+    slow = registry.create("slow", "slow.toml", by="anna")
+    chat = sessions.open(1, agent_id=slow.pk if named else None)[0].pk
+    listening.forget_all()
+    say(chat, "Hi")
+    burst = MessageBuffer.objects.get(conversation=chat)
+    assert round((burst.flush_at - burst.last_updated_at).total_seconds()) == 17

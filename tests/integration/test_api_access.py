@@ -32,6 +32,7 @@ SCOPES = {  # a new call without a line here fails below
     ("POST", "/api/sessions/{session_id}/typing"): Scope.INBOUND,
     ("GET", "/api/sessions/{session_id}/turns"): Scope.READ,
     ("GET", "/api/sessions/{session_id}/events"): Scope.READ,
+    ("GET", "/api/search"): Scope.SEARCH,
 }
 OPEN = {"/api/openapi.json", "/api/docs", "/api/", "/api/<path:rest>"}  # no key needed: they tell nothing
 
@@ -179,7 +180,7 @@ def test_a_made_up_forwarded_address_changes_nothing(settings: Any) -> None:
 def test_where_a_caller_is(settings: Any, proxies: int, forwarded: str, remote: str, expected: str) -> None:
     settings.TRUSTED_PROXIES = proxies
     request: HttpRequest = RequestFactory(REMOTE_ADDR=remote, HTTP_X_FORWARDED_FOR=forwarded).get("/")
-    assert limits.client_address(request) == expected
+    assert limits.network_of(request) == expected
 
 
 def test_a_key_has_so_many_calls_a_minute_of_each_kind(settings: Any) -> None:

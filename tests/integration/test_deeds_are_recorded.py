@@ -19,6 +19,7 @@ from agents.runtime import AgentBrokenError, Request
 from config.models import QueuedTask
 from config.queue import defer, staff
 from conversations import buffering, corrections, erasure, keys, log, sessions, takeover, turns
+from conversations.errors import NothingToRetryError
 from conversations.isolation import acting_as
 from conversations.log import ConversationNotFoundError
 from conversations.models import (
@@ -148,6 +149,10 @@ def test_a_failed_turn_tried_again_by_hand_is_on_record() -> None:
         say(talk, "a")
         quiet()
     failed = Turn.objects.get(conversation_id=talk, status=TurnStatus.FAILED)
+    takeover.take_over(talk, by=BY)
+    with pytest.raises(NothingToRetryError):  # staff have the conversation: the agent would answer beside them
+        turns.retry(failed.pk, by=BY)
+    takeover.hand_back(talk, by=BY)
     turns.retry(failed.pk, by=BY)
     assert recorded(subject_type="turn", subject_id=str(failed.pk)) == ["turn.retry"]
 

@@ -20,7 +20,7 @@ from conversations import log, sessions
 from conversations.isolation import acting_as
 from conversations.models import Conversation, Message
 from tests import raw
-from tests.processes import running
+from tests.processes import PATIENCE, running
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -218,7 +218,7 @@ def test_a_pool_with_aborted_requests_never_shows_a_foreign_row() -> None:
     connection.close()
     with running(sys.executable, "-W", "error", "-m", "tests.isolation_load", str(users), str(reads), "7",
                  DATABASE_URL=raw.url()) as load:  # fmt: skip
-        seen = json.loads(load.wait_for(r"^\{.*\}$").group(0))
+        seen = json.loads(load.wait_for(r"^\{.*\}$", patience=3600 if LONG else PATIENCE).group(0))
         assert load.exit_code() == 0
     assert (seen["foreign"], seen["missed"], seen["leaked roles"]) == (0, 0, 0)
     assert seen["reads"] == reads

@@ -17,7 +17,7 @@ from psycopg import errors
 from agents.models import AuditEntry
 from config import origin
 from config.origin import Origin
-from entities import guarding, keeping, lineage
+from entities import demo, guarding, keeping, lineage
 from entities.base import own_fields
 from entities.errors import CannotRevertError, EntityGoneError, EntityInvalidError, NothingBeforeError
 from entities.loader import MODELS
@@ -345,3 +345,11 @@ def test_no_column_of_a_table_goes_without_lineage() -> None:
 def _any(model: Any) -> Any:
     name = "title" if hasattr(model, "title") else "name"
     return keeping.create(model, values={name: "x"}, by="bert")
+
+
+def test_the_demo_is_there_after_one_run_and_no_more_after_two() -> None:
+    demo.load(anyway=False)
+    rows = EntityChange.objects.count()
+    assert demo.load(anyway=False) == "there already"
+    assert EntityChange.objects.count() == rows > 20
+    assert set(EntityChange.objects.values_list("kind", "actor")) == {("system", "demo")}

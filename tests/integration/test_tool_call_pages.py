@@ -48,6 +48,8 @@ def test_whatever_a_model_wrote_stays_text(staff: Client) -> None:
         assert "&lt;script&gt;alert(1)" in text
         assert "⟨U+202E⟩" in text
     assert "\n  two" in text
+    assert "waits for approval" in text
+    assert "(&#x27;waiting" not in text
 
 
 @pytest.mark.parametrize(("decision", "status"), [("approve", CallStatus.APPROVED), ("deny", CallStatus.DENIED)])

@@ -1,0 +1,259 @@
+"""A chat in the terminal: what was said, what is under way, and what is being waited for."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.db import DatabaseError, InterfaceError, connection
+
+from conversations import live, log
+from conversations.channels import Order
+from conversations.channels.console import commands, updates
+from conversations.channels.console.following import Following
+from conversations.channels.console.helper import Helper
+from conversations.channels.console.transport import YOU, Screen
+from conversations.commands import carry_out
+from conversations.live import Happened
+from conversations.outage import NOBODY, Outage, StoppedError
+
+logger = structlog.get_logger(__name__)
+
+SHOWN = 20  # messages of the conversation so far, when it goes on
+LEAVES_WITHIN = 2.0  # seconds a line that is being stored may take when the person leaves
+UNFINISHED = ("waiting", "running")
+
+Event = tuple[str, Any]
+
+
+@dataclass
+class Chat:
+    """One terminal, one conversation. The main thread owns the screen; others tell it what happened."""
+
+    order: Order
+    screen: Screen
+    helper: Helper
+    outage: Outage
+    name: str = ""
+    id: UUID = NOBODY
+    events: queue.SimpleQueue[Event] = field(default_factory=queue.SimpleQueue)
+    jobs: queue.SimpleQueue[Callable[[], Event | None] | None] = field(default_factory=queue.SimpleQueue)
+    state: dict[str, Any] = field(default_factory=dict)
+    turns: dict[str, str] = field(default_factory=dict)
+    seen: int = -1  # index of the last message on the screen
+    mine: set[str] = field(default_factory=set)  # ids of messages that stand on the screen already
+    under_way: int = 0  # lines that are not stored yet
+    held: list[dict[str, Any]] = field(default_factory=list)  # messages that may be one of them
+    following: Following | None = None
+    skew: float = 0.0  # seconds the database's clock is ahead of ours; for showing only
+    woken: int = -1  # the main thread's pipe
+    wakes: int = -1
+
+    # --- coming and going ---
+    def open(self) -> None:
+        """Find the conversation, show where it stands, and listen to it."""
+        found = updates.conversation(self.order)
+        self.id, self.turns, self.state = found.id, {}, {}
+        entries = log.history(found.id, limit=SHOWN)
+        if self.screen.labels:
+            for entry in entries:
+                self._show(entry.role, entry.content, entry.author)
+        self.seen = max(self.seen, found.message_count - 1)
+        self.skew = (_database_time() - datetime.now().astimezone()).total_seconds()
+        self.follow()
+
+    def follow(self) -> None:
+        if self.following is not None:
+            self.following.stop()
+        self.following = Following(self.id, self.seen, self._happened)
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """The conversation on the screen and the threads at work, for the length of the block."""
+        self.woken, self.wakes = os.pipe()
+        storing = threading.Thread(target=self.work, name="storing", daemon=True)
+        try:
+            self.open()
+            storing.start()
+            yield
+        finally:
+            if self.following is not None:
+                self.following.stop()
+            if storing.is_alive():
+                self.jobs.put(None)
+                storing.join(LEAVES_WITHIN)
+            os.close(self.woken)
+            os.close(self.wakes)
+
+    def say(self, line: str) -> None:
+        """Hand a line over to be stored; it is shown at once."""
+        if self.screen.editor is not None:  # other terminals have shown it themselves
+            self.screen.say(YOU, line)
+        self.under_way += 1
+        self.jobs.put(partial(self._store, updates.written(line)))
+
+    def enter(self, line: str) -> bool:
+        """One line was finished; False where it was the last."""
+        if not line.strip():
+            return True
+        match commands.read(line):
+            case None:
+                self.say(line)
+            case "quit" | "exit":
+                return False
+            case "help" | "start":
+                self.screen.note(commands.HELP)
+            case "history":
+                for entry in log.history(self.id):
+                    self._show(entry.role, entry.content, entry.author)
+            case "reset":
+                self.start_over()
+            case other:
+                self.screen.note(f"There is no command /{other}. There are: /{', /'.join(commands.COMMANDS)}.")
+        return True
+
+    def sign(self) -> None:
+        """The person is writing; the burst waits on."""
+        if not self.under_way and not self.outage.standing_in:
+            self.jobs.put(partial(_sign, self.id))
+
+    def look_for_worker(self) -> None:
+        self.jobs.put(lambda: ("no worker", None) if self.helper.needed() else None)
+
+    def start_over(self) -> None:
+        if self.under_way:
+            self.screen.note("One moment: a message is still being stored.")
+            return
+        carry_out(self.id, "reset", by=f"console {updates.who(self.order)}")
+        self.seen = -1
+        self.open()
+
+    # --- in the thread that stores ---
+    def work(self) -> None:
+        """One job after the other, so that lines keep their order."""
+        try:
+            while (job := self.jobs.get()) is not None:
+                try:
+                    if (event := job()) is not None:
+                        self.tell(event)
+                except (DatabaseError, InterfaceError):
+                    connection.close()
+        finally:
+            connection.close()
+
+    def _store(self, update: dict[str, Any]) -> Event:
+        try:
+            received = self.outage.handle(update, key=update["id"])
+        except StoppedError:
+            return ("not stored", "It was not stored: the database is away.")
+        except Exception as error:
+            logger.error("line refused", reason=type(error).__name__, exc_info=error)
+            return ("not stored", f"It was not stored: {error}")
+        return ("stored", received and str(received.entry.id))
+
+    def _happened(self, happened: Happened) -> None:
+        self.tell((happened.name, happened.data))
+
+    def tell(self, event: Event) -> None:
+        self.events.put(event)
+        with suppress(OSError):  # nobody may be listening any more
+            os.write(self.wakes, b"!")
+
+    # --- in the main thread: what happened ---
+    def catch_up(self) -> None:
+        """Show everything that has happened since."""
+        while True:
+            try:
+                name, data = self.events.get_nowait()
+            except queue.Empty:
+                break
+            self._caught(name, data)
+        if not self.under_way:
+            for message in self.held:
+                self._message(message)
+            self.held.clear()
+
+    def _caught(self, name: str, data: Any) -> None:
+        match name:
+            case "stored" | "not stored":
+                self.under_way -= 1
+                if name == "not stored":
+                    self.screen.note(data)
+                elif data:
+                    self.mine.add(data)
+            case "message":
+                self.held.append(data)
+            case "turn":
+                self.turns[data["id"]] = data["status"]
+            case "no worker":
+                self.helper.start()
+            case "broken":
+                self.follow()
+            case "session" | "burst":
+                self.state |= data
+
+    def _message(self, message: dict[str, Any]) -> None:
+        self.seen = max(self.seen, message["message_index"])
+        if str(message["id"]) in self.mine or "journal" in message["metadata"]:
+            return  # it stands there already, said here or by this process in an outage
+        self._show(message["role"], message["content"], message["author"])
+
+    def _show(self, role: str, content: str, author: str) -> None:
+        if role == "assistant":
+            self.screen.say(author or self.name, content)
+        elif role == "user" and self.screen.labels:
+            self.screen.say(YOU, content)
+
+    # --- what is being waited for ---
+    def is_over(self) -> bool:
+        """Is nothing left to be answered or shown? Asked of the database, once nothing is seen to be under way."""
+        if self.under_way or self.held or self._running:
+            return False
+        if self.outage.standing_in:
+            return not self.outage.owes
+        try:
+            state = live.look([self.id]).get(self.id)
+        except (DatabaseError, InterfaceError):
+            return False
+        if state is None:
+            return True  # erased meanwhile
+        unfinished = any(turn["status"] in UNFINISHED for turn in state.turns)
+        return not state.bursts and not unfinished and self.seen >= state.message_count - 1
+
+    @property
+    def _running(self) -> bool:
+        return any(status in UNFINISHED for status in self.turns.values())
+
+    def status(self) -> str:
+        if self.outage.standing_in:
+            return "no database"
+        if self.state.get("mode") == "manual":
+            return "staff answer"
+        if self._running:
+            return "thinking"
+        bursts = self.state.get("bursts") or []
+        if bursts:
+            due = max(datetime.fromisoformat(burst["flush_at"]) for burst in bursts)
+            left = (due - datetime.now().astimezone()).total_seconds() - self.skew
+            return f"listening {max(0, round(left))} s" if left < 1000 else "listening"
+        return ""
+
+
+def _sign(conversation_id: UUID) -> None:
+    updates.still_writing(conversation_id)
+
+
+def _database_time() -> datetime:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        now: datetime = cursor.fetchone()[0]
+    return now

@@ -1,0 +1,3 @@
+"""People in Telegram, by the Bot API (docs/telegram.md)."""
+
+NAME = "telegram"

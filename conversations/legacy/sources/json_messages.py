@@ -1,0 +1,149 @@
+"""JSON and JSON lines: messages, conversations of messages, or lists of lists, as programs write them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from conversations.legacy.blob import LISTS, NAMES, record_of, records_in
+from conversations.legacy.json_stream import JsonStream, loads
+from conversations.legacy.records import Broken, Chat, Found, Place
+from conversations.legacy.sources.files import JsonFile, key_of, opened
+from conversations.legacy.sources.source import Options
+from conversations.models import RejectReason
+
+TAKEN_WHOLE = 32 * 1024 * 1024  # bytes of a file that is one object
+FIRST_LINE = 16 * 1024 * 1024  # characters of it that are looked at
+OF_CHAT = {
+    "key": ("conversation_id", "session_id", "thread_id", "dialog_id", "id", "uuid"),
+    "user": ("user_id", "userId", "user"),
+    "chat": ("chat_id", "chatId"),
+    "title": ("title", "name", "topic", "subject"),
+    "created": ("created_at", "createdAt", "create_time", "timestamp", "date"),
+}
+OF_LINE = {**OF_CHAT, "key": OF_CHAT["key"][:4]}  # in a line that is a message, `id` is the message's
+
+
+class JsonMessages(JsonFile):
+    """One array, one object, or one value a line. A message that names no conversation belongs to the file's own."""
+
+    kind = "json"
+
+    def __init__(self, path: Path, options: Options) -> None:
+        super().__init__(path, options)
+        self.lines = is_lines(path)
+        self._offset, self._line = 0, 0
+        self._file_chat = Chat(key_of(path.name), title=path.stem)
+
+    @property
+    def place(self) -> Place:
+        return {**super().place, "offset": self._offset, "item": self._line} if self.lines else super().place
+
+    def read(self, after: Place | None) -> Iterator[Found]:
+        return self._read_lines(after or {}) if self.lines else super().read(after)
+
+    def _read_lines(self, after: Place) -> Iterator[Found]:
+        """A broken line is a reject; the next one is read all the same. A place is in a line."""
+        self._offset, self._line = after.get("offset", 0), max(0, after.get("item", 0) - 1)
+        skip = after.get("position", -1)
+        with opened(self.path) as file:
+            file.buffer.seek(self._offset)
+            for line in file.buffer:
+                self._line += 1
+                self._bytes = self._offset + len(line)
+                yield from self.passed(self._line, self._of_line(line), skip)
+                self._offset, self._position, skip = self._bytes, -1, -1
+
+    def _of_line(self, line: bytes) -> Iterator[Found]:
+        text = line.decode("utf-8-sig" if self._line == 1 else "utf-8", "surrogateescape").strip()
+        if not text:
+            return
+        try:
+            value = loads(text)
+        except ValueError as error:
+            yield Broken(RejectReason.BROKEN_JSON, f"line {self._line}", str(error)[:200], text)
+            return
+        yield from self._found(value, self._line)
+
+    def walk(self, stream: JsonStream, first: int, skip: int) -> Iterator[Found]:
+        """An array goes element by element; in a large object its list of messages does."""
+        if stream.peek() == "{" and self.path.stat().st_size > TAKEN_WHOLE:
+            yield from self.passed(0, self._entered(stream), skip)
+            return
+        if stream.peek() != "[":
+            yield from self.passed(0, self._found(stream.value(), 0), skip)
+            return
+        for item in stream.elements():
+            value = stream.value()
+            if item >= first:
+                yield from self.passed(item, self._found(value, item), skip if item == first else -1)
+
+    def _entered(self, stream: JsonStream) -> Iterator[Found]:
+        """One conversation larger than memory should be: what stands before its messages says whose it is."""
+        head: dict[str, Any] = {}
+        for name in stream.members():
+            if name in LISTS and stream.peek() == "[":
+                chat = self._chat({**head, name: []}, 0)
+                yield chat
+                for position in stream.elements():
+                    yield record_of(stream.value(), chat, position)
+            else:
+                head[name] = stream.value()
+
+    def _found(self, value: Any, item: int) -> Iterator[Found]:
+        """A conversation, a list of messages, or one message."""
+        if isinstance(value, list):
+            chat = Chat(key_of(self.path.name, item), title=f"{self.path.stem} {item}"[:200])
+            yield chat
+            yield from records_in(value, chat)
+        elif isinstance(value, dict) and any(isinstance(value.get(name), list) for name in LISTS):
+            yield from self._conversation(value, item)
+        else:
+            yield from self._message(value, item)
+
+    def _conversation(self, value: dict[str, Any], item: int) -> Iterator[Found]:
+        chat = self._chat(value, item)
+        yield chat
+        yield from records_in(next(value[name] for name in LISTS if isinstance(value.get(name), list)), chat)
+
+    def _chat(self, value: dict[str, Any], item: int) -> Chat:
+        """What an object says beside its messages."""
+        rest = dict(value)
+        rest.pop(next(name for name in LISTS if isinstance(rest.get(name), list)))
+        named = {field: next((rest.pop(n) for n in names if n in rest), None) for field, names in OF_CHAT.items()}
+        metadata = rest.pop("metadata", None)
+        rest |= metadata if isinstance(metadata, dict) else {}
+        key = key_of(named["key"]) if named["key"] is not None else key_of(self.path.name, item)
+        title = str(named["title"] or f"{self.path.stem} {item}")
+        return Chat(key, named["user"], named["chat"], title, created=named["created"], metadata=rest)
+
+    def _message(self, value: Any, item: int) -> Iterator[Found]:
+        """Each line a message, most often with the name of its conversation."""
+        if not isinstance(value, dict) or not any(name in value for name in (*NAMES["content"], "data", "role")):
+            found = record_of(value, self._file_chat, item)
+            reason = found.detail if isinstance(found, Broken) else "an object without role and text"
+            yield Broken(RejectReason.NOT_A_MESSAGE, f"item {item}", reason, value)
+            return
+        named = {field: next((value[n] for n in names if n in value), None) for field, names in OF_LINE.items()}
+        chat = self._file_chat
+        if named["key"] is not None or named["chat"] is not None:
+            key = key_of(named["key"]) if named["key"] is not None else key_of(named["chat"], named["user"])
+            chat = Chat(key, named["user"], named["chat"], created=named["created"])
+        yield chat
+        yield record_of(value, chat, item)
+
+
+def is_lines(path: Path) -> bool:
+    """Is it one value a line? The first line alone decides, if it is one."""
+    named_so = path.suffix.lower() in {".jsonl", ".ndjson"}
+    with opened(path) as file:
+        while (line := file.readline(FIRST_LINE)) and not line.strip():
+            pass
+        if line.lstrip().startswith("[") and not named_so:
+            return False
+        try:
+            loads(line)
+        except ValueError:
+            return named_so
+        return named_so or bool(file.readline(FIRST_LINE).strip())

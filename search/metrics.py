@@ -1,0 +1,70 @@
+"""What /metrics and `manage.py doctor` tell of the index. Numbers as last counted: a scrape must not read it all."""
+
+from config import doctor
+from config.health import Result
+from config.metrics import NUMBERS, Number
+from search import coverage as counted
+from search import spaces, vector_index
+
+LIVING = "FROM search_spaces WHERE status <> 'retired'"
+
+NUMBERS += [
+    Number(
+        "parley_search_entries",
+        "Entries of the search index, by space and by what became of their vector.",
+        "SELECT number, model, status, what FROM (SELECT * " + LIVING + ") AS s,"
+        " unnest(ARRAY[embedded, pending, failed], ARRAY['embedded', 'pending', 'failed']) AS n (number, what)",
+        labels=["model", "space", "vector"],
+    ),
+    Number(
+        "parley_search_rows_waiting",
+        "Changed rows that are not in the index yet.",
+        "SELECT count(*) FROM search_pending",
+    ),
+    Number(
+        "parley_search_rows_refused",
+        "Changed rows whose indexing failed and was given up: manage.py reindex tries again.",
+        "SELECT count(*) FROM search_pending WHERE attempts >= 3",
+    ),
+    Number(
+        "parley_search_lag_seconds",
+        "Age of the oldest changed row that is not in the index yet.",
+        "SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0) FROM search_pending",
+    ),
+    Number(
+        "parley_search_embedder_failures",
+        "Calls of the embedder that failed in a row, by space.",
+        "SELECT failures, model " + LIVING,
+        labels=["model"],
+    ),
+]
+
+
+def vectors() -> Result:
+    """Has every space in use a valid index of its vectors?"""
+    space = spaces.serving()
+    if space is None or not space.dimensions:
+        return Result("vectors", True, "no embedder yet: search by word")
+    valid, running, share = vector_index.state(space)
+    told = f"{space}: {space.embedded:,} of {space.entries:,} embedded"
+    if valid:
+        return Result("vectors", True, told)
+    if running:
+        return Result("vectors", True, f"{told}, index being built ({share:.0%})")
+    return Result("vectors", False, f"{told}, no valid index", "Is a worker running? `manage.py reindex` builds it.")
+
+
+doctor.THERE.append(vectors)
+
+
+def coverage() -> Result:
+    """Is what can be found embedded, or on its way there? For the start page."""
+    space, numbers = spaces.serving(), counted.of(spaces.serving())
+    told = f"{numbers.entries:,} entries, {numbers.embedded:,} of them embedded, {numbers.pending:,} waiting"
+    if numbers.failed:
+        return Result("search", False, f"{told}, {numbers.failed:,} refused", "Refused texts are found by words only.")
+    if space is not None and space.failures:
+        return Result(
+            "search", False, f"{told}. The embedder fails: {space.error}", "Is it up, and are EMBEDDINGS_* right?"
+        )
+    return Result("search", True, told)

@@ -1,0 +1,93 @@
+"""The HNSW index of a space: built and dropped beside the traffic, and found again after a crash (ADR 0102).
+
+One partial index per space, over an expression that gives its vectors their dimensions. CREATE INDEX CONCURRENTLY may
+not run in a transaction; where it is killed it leaves an invalid index behind, which is dropped and built again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+from django.db import DatabaseError, connection
+from django.db.backends.utils import CursorWrapper
+
+from search.models import Space
+
+log = structlog.get_logger(__name__)
+
+MEMORY = "256MB"  # of the build; a graph that does not fit is built several times slower
+
+# CONCURRENTLY waits for older transactions; no request waits for this.
+PATIENT = f"SET statement_timeout = 0; SET lock_timeout = 0; SET maintenance_work_mem = '{MEMORY}'"
+IMPATIENT = "RESET statement_timeout; RESET lock_timeout; RESET maintenance_work_mem"
+
+STATE = """
+SELECT i.indisvalid, p.index_relid IS NOT NULL,
+    coalesce(p.tuples_done::float / nullif(p.tuples_total, 0), p.blocks_done::float / nullif(p.blocks_total, 0), 0)
+FROM pg_index i LEFT JOIN pg_stat_progress_create_index p ON p.index_relid = i.indexrelid
+WHERE i.indexrelid = to_regclass(%s)
+"""
+
+
+def state(space: Space) -> tuple[bool, bool, float]:
+    """(valid, somebody builds it now, how far that is); all of it nothing where there is no index."""
+    with connection.cursor() as cursor:
+        cursor.execute(STATE, [space.index_name])
+        valid, running, share = cursor.fetchone() or (False, False, 0.0)
+    return bool(valid), bool(running), float(share)
+
+
+def valid(space: Space) -> bool:
+    return state(space)[0]
+
+
+def progress(space: Space) -> float:
+    """From 0 to 1; 1 is a valid index. A space without vectors needs none."""
+    if not space.dimensions:
+        return 1.0
+    ready, _running, share = state(space)
+    return 1.0 if ready else min(share, 0.99)
+
+
+def build(space: Space) -> bool:
+    """Build the index of a space unless it is there or somebody else is at it; True when it is valid."""
+    ready, running, _share = state(space)
+    if ready or running:
+        return ready
+    with _patiently() as cursor:
+        cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {space.index_name}")  # what a killed build left
+        log.info("building an index of vectors", space=space.pk, model=space.model)
+        try:
+            cursor.execute(definition(space))
+        except DatabaseError as error:
+            if getattr(error.__cause__, "sqlstate", None) in ("42P07", "23505"):  # another worker was quicker
+                return False
+            raise
+    return valid(space)
+
+
+def definition(space: Space) -> str:
+    """Names and numbers only, all of our own making."""
+    return (
+        f"CREATE INDEX CONCURRENTLY {space.index_name} ON search_index"
+        f" USING hnsw ((embedding::{space.vector_type}) {space.operators}) WHERE space = {int(space.pk)}"
+    )
+
+
+def drop(space: Space) -> None:
+    """Remove the index of a space beside the traffic."""
+    with _patiently() as cursor:
+        cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {space.index_name}")
+
+
+@contextmanager
+def _patiently() -> Iterator[CursorWrapper]:
+    with connection.cursor() as cursor:
+        cursor.execute(PATIENT)
+        try:
+            yield cursor
+        finally:
+            if connection.connection is not None and not connection.connection.closed:
+                cursor.execute(IMPATIENT)

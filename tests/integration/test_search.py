@@ -1,0 +1,336 @@
+"""Searching what was said: by meaning and by word, under filters, with as little as there is, and as oneself."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from unittest.mock import patch
+from uuid import uuid4
+
+import pytest
+from django.db import connection, transaction
+
+from agents.rights import of_user
+from conversations import log, sessions
+from conversations.models import Message
+from search import embedders, legs, spaces
+from search.declarations import declared
+from search.embedders import EmbedderError
+from search.models import Entry, Pending, Space
+from search.query import exact_check, more_like, search
+from tests import raw
+from tests.searching import embedder, find, settle, texts
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def said(*lines: str, user: int = 1, role: str = "user", **columns: Any) -> Any:
+    chat = sessions.open(user, **columns)[0].pk
+    for line in lines:
+        log.append(chat, role, line)
+    return chat
+
+
+def test_both_ways_are_fused_and_both_ranks_are_told() -> None:
+    with embedder() as bag:
+        said("relocation stress is real", "the cat sleeps", "no stress at all today")
+        settle()
+        found = search("relocation stress")
+        assert found.hits[0].content == "relocation stress is real"
+        assert found.hits[0].ranks == {"vector": 1, "keyword": 1}
+        assert found.hits[0].similarity == pytest.approx(
+            sum(a * b for a, b in zip(bag.vector("relocation stress"), bag.vector("relocation stress is real"),
+                              strict=True)), abs=1e-4)  # fmt: skip
+        assert [hit.score for hit in found.hits] == sorted((hit.score for hit in found.hits), reverse=True)
+        assert found.degraded == ()
+        assert (found.scan, found.space) == ("exact", "bag-of-words")
+        assert {"embed", "vector", "keyword", "load"} <= set(found.timings)
+        assert texts(search("cat", mode="vector"))[0] == "the cat sleeps"
+        assert texts(search("cat", mode="keyword")) == ["the cat sleeps"]
+
+
+FILTERS: list[tuple[dict[str, Any], set[str]]] = [
+    ({"user_id": 2}, {"tea two"}),
+    ({"user_id": 3}, set()),
+    ({"entity_types": ["message"]}, {"tea one", "tea two", "tea bot"}),
+    ({"entity_types": []}, set()),
+    ({"filters": {"role": "assistant"}}, {"tea bot"}),
+    ({"filters": {"deleted": "with"}}, {"tea one", "tea two", "tea bot", "tea gone"}),
+    ({"filters": {"deleted": "only"}}, {"tea gone"}),
+    ({"filters": {"after": date(2040, 1, 1)}}, set()),
+    ({"filters": {"before": "2040-01-01"}}, {"tea one", "tea two", "tea bot"}),
+    ({"filters": {"before": datetime(2020, 1, 1, tzinfo=UTC)}}, set()),
+    ({"filters": {"metadata": {"channel": "telegram"}}}, {"tea two"}),
+    ({"filters": {"metadata": {"message_index": 0}, "role": "user"}}, {"tea one", "tea two"}),
+    ({"filters": {"metadata": {"role": "%"}}}, set()),
+]
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "vector", "keyword"])
+@pytest.mark.parametrize("exact", [True, False])
+def test_filters_narrow_and_never_starve(mode: str, exact: bool) -> None:
+    with embedder():
+        said("tea one")
+        said("tea two", user=2, chat_id=5, channel="telegram")
+        said("tea bot", role="assistant")
+        log.clear(said("tea gone"), by="test")
+        settle()
+        spaces.step()
+        with patch.object(legs, "few", lambda _scope: exact):
+            for options, expected in FILTERS:
+                assert set(find("tea", mode=mode, **options)) == expected, options
+
+
+def test_a_conversation_and_an_agent_can_be_chosen() -> None:
+    chat = said("tea one")
+    said("tea two")
+    settle()
+    assert find("tea", filters={"session_id": str(chat)}) == ["tea one"]
+    agent = Entry.objects.filter(metadata__has_key="agent").first()
+    assert agent is None or find("tea", filters={"agent": agent.metadata["agent"]})
+
+
+@pytest.mark.parametrize(
+    ("field", "options"),
+    [
+        ("mode", {"mode": "fuzzy"}),
+        ("limit", {"limit": 0}),
+        ("limit", {"limit": 101}),
+        ("limit", {"limit": True}),
+        ("user_id", {"user_id": "1 OR 1=1"}),
+        ("user_id", {"user_id": 2**63}),
+        ("entity_types", {"entity_types": ["password"]}),
+        ("entity_types", {"entity_types": "message"}),
+        ("user_id; DROP", {"filters": {"user_id; DROP": 1}}),
+        ("session_id", {"filters": {"session_id": "x"}}),
+        ("role", {"filters": {"role": "a\0b"}}),
+        ("role", {"filters": {"role": ["user"]}}),
+        ("after", {"filters": {"after": "yesterday"}}),
+        ("after", {"filters": {"after": "2024-99-99"}}),
+        ("deleted", {"filters": {"deleted": "maybe"}}),
+        ("metadata", {"filters": {"metadata": {"a": {"b": 1}}}}),
+        ("metadata", {"filters": {"metadata": {"a": float("nan")}}}),
+        ("metadata", {"filters": {"metadata": {str(n): n for n in range(11)}}}),
+        ("metadata", {"filters": {"metadata": [1]}}),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_by_name(field: str, options: dict[str, Any]) -> None:
+    from search.query import SearchError
+
+    settle()
+    with pytest.raises(SearchError) as refused:
+        search("tea", **options)
+    assert refused.value.field == field
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800", "x" * 2001, None])
+def test_a_question_that_is_no_text_is_refused(text: Any) -> None:
+    from search.query import SearchError
+
+    with pytest.raises(SearchError, match="text of at most"):
+        search(text)
+
+
+def test_with_nothing_indexed_nothing_is_found() -> None:
+    assert search("tea").hits == []
+    settle()
+    assert search("tea").hits == []
+
+
+@pytest.mark.parametrize("trouble", [EmbedderError("dead"), EmbedderError("no", permanent=True, retry_after=60)])
+def test_an_embedder_that_does_not_answer_leaves_the_words(trouble: EmbedderError) -> None:
+    with embedder() as bag:
+        said("tea one")
+        settle()
+        bag.trouble = trouble
+        for mode in ("hybrid", "vector"):
+            found = search("tea", mode=mode)
+            assert texts(found) == ["tea one"]
+            assert found.degraded == ("embeddings_down",)
+        assert search("tea", mode="keyword").degraded == ()
+
+
+@pytest.mark.parametrize("bad", [[1.0] * 63, [float("nan")] * 64, [0.0] * 64, [1e39] * 64, []])
+def test_a_query_vector_that_makes_no_sense_is_not_compared(bad: list[float]) -> None:
+    with embedder() as bag:
+        said("tea one")
+        settle()
+        with patch.object(bag, "vector", lambda _text: bad):
+            assert search("tea").degraded == ("embeddings_down",)
+
+
+def test_what_is_missing_is_named() -> None:
+    said("tea one")
+    settle()
+    assert search("tea").degraded == ("embeddings_off",)
+    with embedder() as bag:
+        spaces.ensure_current()
+        assert "incomplete" in search("tea").degraded
+        settle()
+        assert search("tea").degraded == ()
+        with patch.object(embedders, "of", lambda *_of: None):
+            assert search("tea").degraded == ("other_model",)
+        assert search("tea").coverage.share == 1.0
+        assert bag.asked
+
+
+def test_without_a_valid_index_many_vectors_are_compared_one_by_one_and_it_is_told() -> None:
+    with embedder():
+        said("tea one")
+        settle()
+        with patch.object(legs, "few", lambda _scope: False):
+            assert "no_index" in search("tea").degraded
+            spaces.step()
+            assert search("tea").scan == "index"
+            assert search("tea").degraded == ()
+
+
+def test_a_search_that_takes_too_long_does_not_cost_the_other() -> None:
+    with embedder():
+        said("tea one")
+        settle()
+
+        def sleep(*_args: Any) -> Any:
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL statement_timeout = '20ms'; SELECT pg_sleep(20)")
+
+        with patch.object(legs, "by_vector", lambda *_args, **_more: sleep()):
+            found = search("tea")
+            assert texts(found) == ["tea one"]
+            assert found.degraded == ("timeout",)
+            assert search("tea", mode="vector").hits == []
+        assert find("tea") == ["tea one"]
+
+
+def test_its_settings_end_with_it_even_inside_a_transaction() -> None:
+    said("tea one")
+    settle()
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('statement_timeout')")
+        before = cursor.fetchone()
+        assert find("tea") == ["tea one"]
+        cursor.execute("SELECT current_setting('statement_timeout')")
+        assert cursor.fetchone() == before
+        said("tea two")
+    assert Message.objects.count() == 2, "the caller's own work is not rolled back"
+
+
+def test_more_like_this_tells_the_nearest_and_not_itself() -> None:
+    with embedder():
+        said("moving to a new flat", "we are moving to a flat", "the cat sleeps")
+        settle()
+        first = search("moving new flat", mode="keyword").hits[0]
+        near = more_like("message", first.entity_id)
+        assert first.entity_id not in {hit.entity_id for hit in near.hits}
+        assert near.hits[0].content == "we are moving to a flat"
+        assert more_like("message", uuid4()).degraded == ("incomplete",)
+
+
+def test_the_exact_check_tells_what_the_index_finds() -> None:
+    with embedder():
+        said(*(f"tea number {number}" for number in range(40)))
+        settle()
+        spaces.step()
+        check = exact_check("tea number 7", limit=10)
+        assert check.candidates == 40
+        assert len(check.exact) == len(check.indexed) == 10
+        assert check.recall >= 0.9
+        assert check.scan == "exact"
+
+
+def test_a_long_text_is_found_by_its_end_and_is_one_hit() -> None:
+    with embedder():
+        said("The beginning is dull. " * 80 + "But the porcupine comes last.")
+        settle()
+        [hit] = search("porcupine").hits
+        assert hit.chunk > 0
+        assert "porcupine" in hit.content
+        assert Entry.objects.count() > 1
+
+
+def test_texts_that_look_the_same_are_the_same() -> None:
+    said("Cafe\u0301 in Zu\u0308rich")
+    settle()
+    assert find("café") == find("cafe\u0301") == ["Café in Zürich"]
+
+
+def test_a_message_says_what_it_can_be_filtered_by_and_where_it_is() -> None:
+    chat = said("first", "tea one")
+    settle()
+    [hit] = search("tea").hits
+    assert {**hit.metadata} == {
+        "role": "user", "channel": "api", "conversation_id": str(chat), "message_index": 1,
+    }  # fmt: skip
+    assert declared()["message"].link(hit) == f"/admin/conversations/conversation/{chat}/change/?at=1#m1"
+    assert hit.at
+    assert abs(hit.at - Message.objects.get(message_index=1).created_at) < timedelta(milliseconds=1)
+
+
+def test_what_tools_answered_is_not_indexed() -> None:
+    said("tea tool", role="tool")
+    said("tea system", role="system")
+    settle()
+    assert find("tea") == ["tea system"]
+
+
+def test_a_key_bound_to_a_user_finds_that_users_rows_alone_whatever_it_asks_for() -> None:
+    with embedder():
+        said("my tea", user=1)
+        said("their tea", user=2)
+        settle()
+        spaces.step()
+        for exact in (True, False):
+            with patch.object(legs, "few", lambda _scope, exact=exact: exact):
+                for asked in (None, 1, 2):
+                    with transaction.atomic(), of_user(1):
+                        own = ["my tea"] if asked != 2 else []
+                        assert find("tea", user_id=asked) == own
+                        assert [hit.content for hit in search("tea", user_id=asked, mode="vector").hits] == own
+
+
+def test_the_database_itself_hides_other_peoples_entries() -> None:
+    with embedder():
+        said("my tea", user=1)
+        said("their tea", user=2)
+        settle()
+    with raw.connect(autocommit=False) as db:
+        db.execute("SET LOCAL ROLE parley_client")
+        assert db.execute("SELECT * FROM search_index").fetchall() == []
+        db.execute("SELECT set_config('parley.user_id', '1', true)")
+        assert [row["content"] for row in db.execute("SELECT content FROM search_index")] == ["my tea"]
+        chat = db.execute("SELECT id FROM conversations").fetchone()
+        assert chat
+        db.execute(
+            "SELECT append_message(%s, 'user', 'through SQL')", [chat["id"]]
+        )  # the trigger has the right to note
+        db.commit()
+        for table in ("search_pending", "search_unembedded"):
+            db.execute("SET LOCAL ROLE parley_client")
+            with pytest.raises(Exception, match="permission denied"):
+                db.execute(f"SELECT * FROM {table}")
+            db.rollback()
+        db.execute("SET LOCAL ROLE parley_client")
+        with pytest.raises(Exception, match="permission denied"):
+            db.execute("UPDATE search_index SET user_id = 1")
+        db.rollback()
+    assert Pending.objects.count() == 1
+    settle()
+    assert find("SQL") == ["through SQL"]
+
+
+def test_raw_sql_as_seed_programs_write_it_works() -> None:
+    with embedder() as bag:
+        said("moving to a new flat", "the cat sleeps")
+        settle()
+        vector = str(bag.vector("cat"))
+    with raw.connect() as db:
+        rows = db.execute(
+            "SELECT * FROM search_index WHERE user_id = 1 ORDER BY embedding <=> %s::vector LIMIT 10", [vector]
+        ).fetchall()
+        assert [row["content"] for row in rows] == ["the cat sleeps", "moving to a new flat"]
+        db.execute(
+            "INSERT INTO search_index (entity_type, entity_id, content, metadata, user_id)"
+            " VALUES ('idea', uuidv7(), 'written by hand', '{}', 1)"
+        )
+    assert find("hand") == ["written by hand"]
+    assert Space.objects.count() == 1

@@ -201,7 +201,7 @@ class EntityAdmin(ModelAdmin):
                 **{f"{verb}_url": f"{columns.page_of(self.model, row.pk)[: -len('change/')]}{verb}/" for verb in VERBS},
             }
         try:
-            return super().change_view(request, object_id, form_url, context)
+            return super().change_view(request, object_id, form_url, context)  # type: ignore[no-any-return]
         except EntityError as error:  # what a form cannot know: the row it links to went while it was open
             self.message_user(request, str(error), messages.ERROR)
             return redirect(request.path)

@@ -75,7 +75,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "no choices": (column(type="choice"), "which choices"),
     "choice that is there": (
         asked(add_choice=[{"table": "projects", "column": "status", "value": "active"}]), "has the choice"),
-    "choice of a text": (asked(add_choice=[{"table": "notes", "column": "text", "value": "a"}]), "no column of choices"),
+    "choice of a text": (
+        asked(add_choice=[{"table": "notes", "column": "text", "value": "a"}]), "no column of choices"),
     "index on nothing": (asked(add_index=[{"table": "notes", "columns": ["nothing"]}]), "has no column"),
     "index that is there": (asked(add_index=[{"table": "notes", "columns": ["conversation_id"]}]), "an index on these"),
     "nothing": (asked(), "asks for nothing"),
@@ -97,7 +98,7 @@ def test_it_is_refused_with_a_reason_and_nothing_is_kept(name: str) -> None:
 LABELS = st.text(st.characters(categories=["L", "N", "P", "S", "Zs"], max_codepoint=0x4FF), max_size=60)
 NAMES = st.from_regex(r"\A[a-z][a-z0-9]{0,12}(_[a-z0-9]{1,8}){0,2}\Z").map(lambda name: f"x{name}")
 COLUMNS = st.one_of(
-    st.fixed_dictionaries({"name": NAMES, "type": st.sampled_from(["text", "date", "uuid", "list", "decimal", "float"])},
+    st.fixed_dictionaries({"name": NAMES, "type": st.sampled_from(["text", "date", "uuid", "list", "float"])},
                           optional={"label": LABELS}),
     st.fixed_dictionaries({"name": NAMES, "type": st.just("string"), "default": LABELS, "max_length": st.just(60)}),
     st.fixed_dictionaries({"name": NAMES, "type": st.just("integer"), "default": st.integers(-9, 9)}),

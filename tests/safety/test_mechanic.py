@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -17,12 +16,12 @@ from typing import Any
 
 import pytest
 
+from tests import scratch
 from tests.processes import Running, eventually, free_port
 from tests.scratch import Project
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-LONG = os.environ.get("PARLEY_LONG") == "1"
 WISH = """title = "Characters have a birthday"
 [[add_column]]
 table = "characters"
@@ -85,8 +84,12 @@ def has_column(project: Project) -> bool:
     "crash",
     [
         "mechanic_migrated",
-        pytest.param("mechanic_files", marks=[pytest.mark.long, pytest.mark.skipif(not LONG, reason="make chaos")]),
-        pytest.param("mechanic_committed", marks=[pytest.mark.long, pytest.mark.skipif(not LONG, reason="make chaos")]),
+        pytest.param(
+            "mechanic_files", marks=[pytest.mark.long, pytest.mark.skipif(not scratch.LONG, reason="make chaos")]
+        ),
+        pytest.param(
+            "mechanic_committed", marks=[pytest.mark.long, pytest.mark.skipif(not scratch.LONG, reason="make chaos")]
+        ),
     ],
 )
 def test_killed_and_run_again_it_is_applied_once(checkout: Project, crash: str) -> None:
@@ -106,8 +109,7 @@ def test_killed_and_run_again_it_is_applied_once(checkout: Project, crash: str) 
     assert checkout.ask("SELECT count(*) FROM notes") == 200
 
 
-@pytest.mark.long
-@pytest.mark.skipif(not LONG, reason="make chaos")
+@scratch.long
 def test_a_failed_step_puts_every_file_back(checkout: Project) -> None:
     approved(checkout)
     with checkout.connect() as found:
@@ -119,8 +121,7 @@ def test_a_failed_step_puts_every_file_back(checkout: Project) -> None:
     assert git(checkout, "status", "--short") == ""
 
 
-@pytest.mark.long
-@pytest.mark.skipif(not LONG, reason="make chaos")
+@scratch.long
 def test_files_that_changed_meanwhile_are_not_written_over(checkout: Project) -> None:
     approved(checkout)
     path = checkout.folder / "entities" / "schema" / "characters.py"
@@ -176,8 +177,7 @@ def started(project: Project, *command: str, **variables: str) -> Iterator[Runni
             child.end(15)
 
 
-@pytest.mark.long
-@pytest.mark.skipif(not LONG, reason="make chaos")
+@scratch.long
 def test_every_process_knows_the_column_and_no_message_is_lost(checkout: Project, tmp_path: Path) -> None:
     port = free_port()
     with started(checkout, "web", PORT=str(port)) as web, started(checkout, "worker", "--processes", "2") as worker:

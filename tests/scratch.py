@@ -22,6 +22,7 @@ from tests import raw
 from tests.processes import ROOT
 
 LONG = os.environ.get("PARLEY_LONG") == "1"
+LATER = [pytest.mark.long, pytest.mark.skipif(not LONG, reason="slow: make chaos runs it")]
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", "var", "__pycache__", ".*_cache", ".hypothesis", "staticfiles")
 
 
@@ -101,4 +102,6 @@ def database(template: str = "template0") -> Iterator[str]:
 
 def long(test: Any) -> Any:
     """Half a minute and more, each with processes of its own: behind `make chaos`."""
-    return pytest.mark.long(pytest.mark.skipif(not LONG, reason="slow: make chaos runs it")(test))
+    for mark in LATER:
+        test = mark(test)
+    return test

@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 from psycopg import sql
 from psycopg.rows import DictRow
 
 from tests import raw
 from tests.processes import ROOT
 
+LONG = os.environ.get("PARLEY_LONG") == "1"
+LATER = [pytest.mark.long, pytest.mark.skipif(not LONG, reason="slow: make chaos runs it")]
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", "var", "__pycache__", ".*_cache", ".hypothesis", "staticfiles")
 
 
@@ -95,3 +98,10 @@ def database(template: str = "template0") -> Iterator[str]:
             yield name
         finally:
             admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def long(test: Any) -> Any:
+    """Half a minute and more, each with processes of its own: behind `make chaos`."""
+    for mark in LATER:
+        test = mark(test)
+    return test

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from config.admin import AutocompleteFilter, BooleanFilter, ChoicesDropdownFilter, DateRange, display
 from config.text import plain
+from entities import hiding
 from entities.base import Entity, naming_field, own_fields
 
 SHOWN = 4  # columns of the table's own in its list
@@ -26,10 +27,17 @@ Field: TypeAlias = "models.Field[Any, Any]"
 Cell = Callable[[Any], str]
 
 
+def shown(model: type[Entity]) -> list[Field]:
+    """The table's own columns, without those that were reverted (docs/mechanic.md)."""
+    table = model._meta.db_table
+    gone = hiding.hidden()
+    return [field for field in own_fields(model) if f"{table}.{field.name}" not in gone]
+
+
 def cells(model: type[Entity]) -> list[str | Cell]:
     """Short columns in the order of the file; long texts, lists and ids are for the row's own page."""
     name = naming_field(model)
-    short = [field for field in own_fields(model) if field.name != name and not _is_long(field)]
+    short = [field for field in shown(model) if field.name != name and not _is_long(field)]
     return [cell(field) for field in short[:SHOWN]]
 
 
@@ -46,7 +54,7 @@ def cell(field: Field) -> str | Cell:
 def filters(model: type[Entity]) -> list[Any]:
     """Everything with few values, and every link."""
     found: list[Any] = []
-    for field in own_fields(model):
+    for field in shown(model):
         if field.choices:
             found.append((field.name, ChoicesDropdownFilter))
         elif isinstance(field, models.BooleanField):
@@ -60,15 +68,15 @@ def filters(model: type[Entity]) -> list[Any]:
 
 def searched(model: type[Entity]) -> list[str]:
     """Short texts: the long ones are for the search page."""
-    return [field.name for field in own_fields(model) if type(field) is models.CharField and not field.choices]
+    return [field.name for field in shown(model) if type(field) is models.CharField and not field.choices]
 
 
 def linked(model: type[Entity]) -> list[str]:
-    return [field.name for field in own_fields(model) if isinstance(field, models.ForeignKey)]
+    return [field.name for field in shown(model) if isinstance(field, models.ForeignKey)]
 
 
 def editable(model: type[Entity]) -> list[str]:
-    return [field.name for field in own_fields(model) if field.editable and field.column not in SAID]
+    return [field.name for field in shown(model) if field.editable and field.column not in SAID]
 
 
 def is_list(field: Field) -> bool:

@@ -23,7 +23,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
 from config.admin import DateRange, DropdownFilter, ModelAdmin, RecentValues, TextareaWidget, display
-from entities import keeping
+from entities import hiding, keeping
 from entities.admin import columns, story
 from entities.base import Entity
 from entities.errors import EntityError
@@ -208,7 +208,22 @@ class EntityAdmin(ModelAdmin):
 
     # --- permissions: a row in the bin is looked at, and taken out of it ---
 
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return not self._is_hidden() and super().has_module_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return not self._is_hidden() and super().has_view_permission(request, obj)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return not self._is_hidden() and super().has_add_permission(request)
+
+    def _is_hidden(self) -> bool:
+        """Was the table reverted?"""
+        return self.opts.db_table in hiding.hidden()
+
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        if self._is_hidden():
+            return False
         return super().has_change_permission(request, obj) and not (obj is not None and obj.is_deleted)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:

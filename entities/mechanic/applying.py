@@ -40,7 +40,7 @@ def apply(change: SchemaChange, *, by: str) -> SchemaChange:
             crash_point("mechanic_migrated")
         except (ChangeError, FilesChangedError, ToolError, OSError) as error:
             _undo(change, by, error)
-            raise ChangeError(str(error)) from error
+            raise ChangeError(change.error or str(error)) from error
         _step(change, "commit")
         commit, why_not = repository.commit(sorted(change.files), _message(change))
         crash_point("mechanic_committed")

@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from agents import audit
 from agents.models import Status
 from config.columns import clock
-from entities import backup, loader, rehearsal
+from entities import backup, hiding, loader, rehearsal
 from entities.mechanic import documents, drafting, repository, writing
 from entities.mechanic.documents import Document, DocumentError
 from entities.mechanic.drafting import MIGRATIONS, SCHEMA, DraftError
@@ -127,7 +127,7 @@ def reject(change: SchemaChange, *, by: str) -> SchemaChange:
 def revert(change: SchemaChange, *, by: str) -> SchemaChange:
     """Hide what it added from admin and forms. Rows, columns and tables stay."""
     _move(change, (State.APPLIED,), State.REVERTED)
-    _tell("revert", change, by, {"hidden": sorted(hidden_by(change))})
+    _tell("revert", change, by, {"hidden": sorted(hiding.added_by(change))})
     return change
 
 
@@ -136,19 +136,6 @@ def show(change: SchemaChange, *, by: str) -> SchemaChange:
     _move(change, (State.REVERTED,), State.APPLIED)
     _tell("show", change, by, {})
     return change
-
-
-def hidden_by(change: SchemaChange) -> set[str]:
-    """Tables, and columns as `table.column`."""
-    asked = change.document
-    columns = {f"{one['table']}.{one['name']}" for one in asked.get("add_column", [])}
-    return columns | {str(one["name"]) for one in asked.get("add_table", [])}
-
-
-def hidden() -> frozenset[str]:
-    """All that reverted changes added; admin and forms leave it out."""
-    reverted = SchemaChange.objects.filter(state=State.REVERTED).only("document")
-    return frozenset(name for change in reverted for name in hidden_by(change))
 
 
 def find(wanted: str) -> SchemaChange:

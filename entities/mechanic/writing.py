@@ -64,8 +64,9 @@ def _new_file(table: AddTable, document: Document, known: Models) -> str:
     ]
     body = "\n".join([*fields, "", "    class Meta:", *meta])
     described = said.replace("\\", "").replace('"', "'")
-    text = "\n".join([f'"""{described}"""', "", *IMPORTS, "", "", *choices])
-    text += f'class {name}(Entity):\n    """One of the {plural.replace(chr(34), chr(39))}."""\n\n{body}\n'
+    head = "\n".join([f'"""{described}"""', "", *IMPORTS])
+    one = f'class {name}(Entity):\n    """One of the {plural.replace(chr(34), chr(39))}."""\n\n{body}\n'
+    text = "\n\n\n".join([head, *(choice.rstrip("\n") for choice in choices), one])
     return _without_unused(text)
 
 
@@ -188,7 +189,10 @@ def _members(choices: Sequence[Choice], taken: set[str]) -> list[tuple[Choice, s
 
 def _choice_line(choice: Choice | AddChoice, member: str) -> str:
     value, label = printing.text(choice.value), printing.text(choice.label or choice.value)
-    return f"    {member} = {value}, _({label})"
+    line = f"    {member} = {value}, _({label})"
+    if len(line) <= printing.WIDTH:
+        return line
+    return printing.call(f"({value}, _({label}))", 4, before=f"{member} = ")
 
 
 def add_choice(text: str, choice: AddChoice) -> str:

@@ -123,6 +123,7 @@ def test_a_damaged_one_is_neither_called_whole_nor_restored(place: Project) -> N
     assert databases() == before
 
 
+@scratch.long
 def test_what_differs_from_the_manifest_is_not_given_a_name(place: Project) -> None:
     assert manage(place, "backup").startswith("0")
     (path,) = whole(place)
@@ -173,6 +174,7 @@ def test_the_policy_keeps_the_newest_the_week_and_one_of_each_week(hours: list[i
     assert len(left) <= 24 * 7 + 3 + 9
 
 
+@scratch.long
 def test_a_role_that_is_no_superuser_backs_up_and_is_told_what_a_restore_needs(project: Project) -> None:
     """Row-level security is forced on the owner, too; event triggers and extensions are not its to make."""
     role, into = f"owner_{project.database[-6:]}", f"r_{project.database}"

@@ -52,6 +52,7 @@ def test_it_backs_up_rehearses_and_is_on_record(project: Project) -> None:
     assert len([path for path in (project.folder / "var" / "backups").iterdir() if path.is_dir()]) == 1
 
 
+@scratch.long
 def test_what_no_rule_can_read_is_seen_by_the_rehearsal(project: Project) -> None:
     above = HIDDEN.replace("'DEL' + 'ETE FROM notes'", "'UPDATE notes SET is_deleted = true'")
     project.migration("0099_hidden", "migrations.RunPython(f)", after=LAST, above=above)
@@ -88,6 +89,7 @@ def test_going_back_is_refused(project: Project) -> None:
     assert "Going back would drop" in done.stderr
 
 
+@scratch.long
 def test_no_rehearsal_is_on_record_and_refused_in_production(project: Project) -> None:
     project.migration("0099_mood", MOOD, after=LAST)
     production = {"DEBUG": "false", "SECRET_KEY": "x" * 60, "ALLOWED_HOSTS": "parley.example.org"}
@@ -168,6 +170,7 @@ def test_writers_go_on_while_a_long_reader_is_in_the_way(project: Project) -> No
     sys.stdout.write(f"{writers.written} writes, the longest took {writers.longest:.2f} s\n")
 
 
+@scratch.long
 def test_two_at_once_apply_it_once(project: Project) -> None:
     project.migration("0099_mood", MOOD, after=LAST)
     both = [Running(sys.executable, str(project.folder / "manage.py"), "migrate", **project.variables) for _ in "ab"]
@@ -176,6 +179,7 @@ def test_two_at_once_apply_it_once(project: Project) -> None:
     assert project.ask("SELECT count(*) FROM django_migrations WHERE name = '0099_mood'") == 1
 
 
+@scratch.long
 def test_the_code_before_runs_on_the_schema_after(project: Project, tmp_path: Path) -> None:
     old = scratch.copied(tmp_path / "old")
     project.migration("0099_mood", MOOD, after=LAST)

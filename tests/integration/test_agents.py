@@ -89,7 +89,8 @@ def test_a_broken_file_stops_no_other_and_changes_nothing(folder: Path, one: Age
 def test_only_registered_tools_may_be_named(folder: Path) -> None:
     (folder / "one.toml").write_text('kind = "chat"\ntools = ["later"]')
     done = registry.sync(by="test")[0]
-    assert done.problems == ("tools: there is no tool later; registered: now, recall.",)
+    registered = ", ".join(sorted(tool.name for tool in Tool.objects.all()))
+    assert done.problems == (f"tools: there is no tool later; registered: {registered}.",)
     Tool.objects.create(name="later", module_path="tests.some_tools.harmless")
     assert outcomes() == {"one.toml": "created"}
 

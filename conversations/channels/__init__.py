@@ -206,6 +206,8 @@ CHANNELS: dict[str, Channel] = {
     for channel in (
         Channel("api", _("HTTP API")),
         Channel("web", _("web page")),
+        Channel("demo", _("demonstration")),  # nobody is at the other end of these two: what is said stays here
+        Channel("import", _("imported")),
         Channel("console", _("terminal"), "console"),
         Channel("telegram", _("Telegram bot"), "telegram", pushes=True, needs=("telegram",), install="make install"),
         Channel(

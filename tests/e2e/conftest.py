@@ -13,6 +13,7 @@ from django.db import connections
 from django.test import Client
 from pytest_django.live_server_helper import LiveServer
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -46,7 +47,8 @@ class Browser:
         return self.driver.execute_script(script, *arguments)  # type: ignore[no-untyped-call]
 
     def until(self, condition: Callable[[], Any], says: str) -> Any:
-        waiting: WebDriverWait[webdriver.Chrome] = WebDriverWait(self.driver, PATIENCE, poll_frequency=0.05)
+        gone = [StaleElementReferenceException]  # the page changed between finding and reading: look again
+        waiting: WebDriverWait[webdriver.Chrome] = WebDriverWait(self.driver, PATIENCE, 0.05, gone)
         found = waiting.until(lambda _driver: condition(), says)
         self.listen()
         return found

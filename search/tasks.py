@@ -19,7 +19,7 @@ RUNS = "SELECT EXISTS (SELECT FROM queue_tasks WHERE name = %s AND state = 'leas
 
 
 @every(1)
-@task(TICK, timeout=60, attempts=1)
+@task(TICK, timeout=10, attempts=1)  # a connection that went dumb must not keep a process from others for long
 def tick() -> None:
     """Index what changed; wake the slow ones where they have something to do."""
     spaces.ensure_current()

@@ -7,7 +7,6 @@ from typing import Any
 
 from django.conf import settings
 
-from agents.llm import compatible
 from entities import loader
 from entities.base import own_fields
 from entities.mechanic import documents
@@ -37,6 +36,8 @@ def read(wish: str) -> dict[str, Any]:
     tables = {name: [field.name for field in own_fields(model)] for name, model in loader.MODELS.items()}
     prompt = ASKED.format(tables=json.dumps(tables), schema=json.dumps(Document.model_json_schema()), wish=wish.strip())
     try:
+        from agents.llm import compatible  # heavy: only where a model is asked
+
         answer = compatible.from_settings(settings.LLM_MODEL).invoke(prompt).text
     except Exception as error:
         raise DocumentError([f"The language model did not answer: {type(error).__name__}."]) from error

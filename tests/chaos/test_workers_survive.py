@@ -11,7 +11,7 @@ from config.queue import defer
 from tests.chaos.world import LONG, Worker, World, eventually, kill
 
 ROUNDS = 50 if LONG else 3
-CYCLES = 500 if LONG else 20
+CYCLES = 500 if LONG else 5
 IN_TIME = 15 if LONG else 40  # seconds: what is promised, and what a busy machine is granted
 
 

@@ -88,7 +88,12 @@ def _logs_in(password: str) -> str:
     )
 
 
-@pytest.mark.parametrize("victim", ["manage.py up", "honcho", "config.serving"])
+LONG_ONLY = [pytest.mark.long, pytest.mark.skipif(not os.environ.get("PARLEY_LONG"), reason="a long run: make chaos")]
+
+
+@pytest.mark.parametrize(
+    "victim", ["manage.py up", pytest.param("honcho", marks=LONG_ONLY), pytest.param("config.serving", marks=LONG_ONLY)]
+)
 def test_a_killed_process_takes_the_run_down_and_the_next_one_starts(place: dict[str, str], victim: str) -> None:
     with up(place) as run:
         run.wait_for(READY)

@@ -29,9 +29,9 @@ SELECT n AS id, n / 50 AS chat_id, n / 50 AS user_id, CASE WHEN n % 2 = 0 THEN '
 FROM generate_series(0, {size} - 1) AS n
 """
 BARE = """
-DROP TABLE IF EXISTS bare_messages, heap_messages;
-CREATE TABLE bare_messages (LIKE messages INCLUDING ALL);
-CREATE TABLE heap_messages (LIKE messages INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING CONSTRAINTS);
+CREATE TABLE IF NOT EXISTS bare_messages (LIKE messages INCLUDING ALL);
+CREATE TABLE IF NOT EXISTS heap_messages (LIKE messages INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING CONSTRAINTS);
+TRUNCATE bare_messages, heap_messages;
 """
 
 

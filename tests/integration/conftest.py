@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from config.queue import registry, sweeping
+from entities import hiding
 
 
 @pytest.fixture
@@ -15,3 +16,9 @@ def registered() -> Iterator[None]:
     for table, before in kept:
         table.clear()
         table.update(before)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What reverted changes hide is looked up once a second: a query more or less for those who count them."""
+    monkeypatch.setattr(hiding, "_known", (float("inf"), frozenset()))

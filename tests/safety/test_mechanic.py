@@ -83,7 +83,9 @@ def has_column(project: Project) -> bool:
 @pytest.mark.parametrize(
     "crash",
     [
-        "mechanic_migrated",
+        pytest.param(
+            "mechanic_migrated", marks=[pytest.mark.long, pytest.mark.skipif(not scratch.LONG, reason="make chaos")]
+        ),
         pytest.param(
             "mechanic_files", marks=[pytest.mark.long, pytest.mark.skipif(not scratch.LONG, reason="make chaos")]
         ),

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import OuterRef, QuerySet, Subquery
 
 from agents.models import AuditEntry, AuditLink
+from config import spreadsheets
 
 COLUMNS = (
     "seq", "created_at", "action", "status", "actor", "on_behalf_of", "subject_type", "subject_id", "details",
     "git_commit", "git_branch", "request_id", "id", "hash",
 )  # fmt: skip
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 FORMATS = ("csv", "jsonl")
 AT_ONCE = 2_000
 
@@ -34,25 +31,9 @@ def lines(found: QuerySet[AuditEntry], file_format: str) -> Iterator[str]:
     link = AuditLink.objects.filter(entry_id=OuterRef("pk"))
     rows = found.annotate(seq=Subquery(link.values("seq")), hash=Subquery(link.values("hash"))).values(*COLUMNS)
     if file_format == "csv":
-        yield _csv(COLUMNS)
+        yield spreadsheets.line(COLUMNS)
     for row in rows.iterator(chunk_size=AT_ONCE):
         if file_format == "csv":
-            yield _csv([_cell(row[column]) for column in COLUMNS])
+            yield spreadsheets.line(row[column] for column in COLUMNS)
         else:
             yield json.dumps(row, cls=DjangoJSONEncoder, ensure_ascii=False) + "\n"
-
-
-def _csv(cells: Any) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer).writerow(cells)
-    return buffer.getvalue()
-
-
-def _cell(value: Any) -> str:
-    """As text a spreadsheet shows and does not compute: what looks like a formula gets an apostrophe in front."""
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    text = json.dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False) if isinstance(value, dict) else str(value)
-    return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text

@@ -26,10 +26,6 @@ def turn_url(turn_id: UUID) -> str:
     return reverse("admin:conversations_turn_change", args=[turn_id])
 
 
-def delivery_url(delivery_id: UUID) -> str:
-    return reverse("admin:conversations_delivery_change", args=[delivery_id])
-
-
 def to_conversation(conversation: Conversation) -> SafeString:
     """A link for a cell of a list."""
     return format_html('<a href="{}"><bdi>{}</bdi></a>', conversation_url(conversation.pk), plain(str(conversation)))

@@ -5,9 +5,7 @@ Every line is written from one snapshot, and messages come by their index, so no
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,11 +14,11 @@ from django.db import connection, transaction
 from django.db.models import F, QuerySet
 
 from agents import audit
+from config import spreadsheets
 from conversations.legacy.cleaning import encode
 from conversations.models import Conversation, Message, MessageBuffer
 
 FORMATS = {"jsonl": "application/x-ndjson", "csv": "text/csv"}
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 OF_MESSAGE = (
     "conversation_id", "message_index", "role", "content", "author", "external_id", "metadata", "created_at",
     "deleted_at",
@@ -57,11 +55,11 @@ def _json_lines(chosen: QuerySet[Conversation]) -> Iterator[str]:
 
 
 def _csv_lines(chosen: QuerySet[Conversation]) -> Iterator[str]:
-    yield _row((*OF_CONVERSATION, *OF_MESSAGE))
+    yield spreadsheets.line((*OF_CONVERSATION, *OF_MESSAGE))
     for conversation in chosen.iterator(chunk_size=AT_ONCE):
         head = [getattr(conversation, name) for name in OF_CONVERSATION]
         for message in _messages(conversation.pk):
-            yield _row(_cell(value) for value in (*head, *(message[name] for name in OF_MESSAGE)))
+            yield spreadsheets.line((*head, *(message[name] for name in OF_MESSAGE)))
 
 
 def _conversation(conversation: Conversation) -> dict[str, Any]:
@@ -84,24 +82,6 @@ def _waiting(conversation_id: UUID) -> dict[str, dict[str, Any]]:
         }
         for burst in bursts for message in burst.messages
     }  # fmt: skip
-
-
-def _row(cells: Iterable[Any]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer).writerow(cells)
-    return buffer.getvalue()
-
-
-def _cell(value: Any) -> str:
-    """As text a spreadsheet shows and does not compute: what looks like a formula gets an apostrophe in front."""
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, int):
-        return str(value)
-    text = encode(value) if isinstance(value, dict) else str(value)
-    return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -19,17 +19,15 @@ class Bar:
         self.out, self.total = out, total
         self.live = out.isatty()
         self._began = self._told = time.monotonic()
-        self._before = (0, 0)
+        self._before: tuple[int, int] | None = None
 
     def __call__(self, chunk: Chunk, report: Report) -> None:
         now = time.monotonic()
+        if self._before is None:  # an import that goes on begins with what an earlier run did
+            self._before, self._began = (chunk.done, report.read), now
         if now - self._told >= EVERY[self.live]:
             self._told = now
             self._say(self._line(chunk.done, report.read, now))
-
-    def start(self, done: int, read: int) -> None:
-        """Where an import goes on that was interrupted."""
-        self._before = (done, read)
 
     def close(self) -> None:
         if self.live:
@@ -37,7 +35,7 @@ class Bar:
             self.out.flush()
 
     def _line(self, done: int, read: int, now: float) -> str:
-        first, before = self._before
+        first, before = self._before or (0, 0)
         seconds = max(now - self._began, 0.001)
         line = f"{read:,} messages, {(read - before) / seconds:,.0f}/s"
         if not self.total:

@@ -119,13 +119,13 @@ class Document(Part):
 
 def read(text: str | dict[str, Any]) -> Document:
     """TOML, JSON or what either says; checked against the tables there are."""
-    document = _shaped(_raw(text))
+    document = _shaped(parsed(text))
     if problems := list(check(document)):
         raise DocumentError(problems)
     return document
 
 
-def _raw(text: str | dict[str, Any]) -> dict[str, Any]:
+def parsed(text: str | dict[str, Any]) -> dict[str, Any]:
     if isinstance(text, dict):
         return text
     if len(text) > LONGEST_DOCUMENT:

@@ -41,4 +41,4 @@ def read(wish: str) -> dict[str, Any]:
         answer = compatible.from_settings(settings.LLM_MODEL).invoke(prompt).text
     except Exception as error:
         raise DocumentError([f"The language model did not answer: {type(error).__name__}."]) from error
-    return documents._raw(answer[answer.find("{") : answer.rfind("}") + 1] or answer)
+    return documents.parsed(answer[answer.find("{") : answer.rfind("}") + 1] or answer)

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.processes import Running, eventually, free_port, manage
+from tests.scratch import LATER
 
 READY = r"Parley is ready: (\S+)"
 LOGIN = r"Staff login: admin / (\S+)"
@@ -88,11 +89,8 @@ def _logs_in(password: str) -> str:
     )
 
 
-LONG_ONLY = [pytest.mark.long, pytest.mark.skipif(not os.environ.get("PARLEY_LONG"), reason="a long run: make chaos")]
-
-
 @pytest.mark.parametrize(
-    "victim", ["manage.py up", pytest.param("honcho", marks=LONG_ONLY), pytest.param("config.serving", marks=LONG_ONLY)]
+    "victim", ["manage.py up", *(pytest.param(name, marks=LATER) for name in ("honcho", "config.serving"))]
 )
 def test_a_killed_process_takes_the_run_down_and_the_next_one_starts(place: dict[str, str], victim: str) -> None:
     with up(place) as run:

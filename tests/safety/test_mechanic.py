@@ -80,20 +80,8 @@ def has_column(project: Project) -> bool:
     return bool(project.ask(query))
 
 
-@pytest.mark.parametrize(
-    "crash",
-    [
-        pytest.param(
-            "mechanic_migrated", marks=[pytest.mark.long, pytest.mark.skipif(not scratch.LONG, reason="make chaos")]
-        ),
-        pytest.param(
-            "mechanic_files", marks=[pytest.mark.long, pytest.mark.skipif(not scratch.LONG, reason="make chaos")]
-        ),
-        pytest.param(
-            "mechanic_committed", marks=[pytest.mark.long, pytest.mark.skipif(not scratch.LONG, reason="make chaos")]
-        ),
-    ],
-)
+@scratch.long
+@pytest.mark.parametrize("crash", ["mechanic_migrated", "mechanic_files", "mechanic_committed"])
 def test_killed_and_run_again_it_is_applied_once(checkout: Project, crash: str) -> None:
     approved(checkout)
     killed = checkout.manage("mechanic", "apply", CRASH_AT=crash)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,14 +15,14 @@ import structlog
 from django.db import Error, connection, transaction
 
 from agents import audit
-from conversations.legacy import verifying, writing
+from conversations.legacy import placing, verifying, writing
 from conversations.legacy.chunks import Chunk, ahead, chunks
 from conversations.legacy.cleaning import Rules, encode
 from conversations.legacy.errors import LegacyError, NoSuchImportError
+from conversations.legacy.placing import Run
 from conversations.legacy.report import Report
 from conversations.legacy.sources import Source
 from conversations.legacy.talks import Home
-from conversations.legacy.writing import Run
 from conversations.models import ImportBatch, ImportReject, ImportShare, ImportStatus, ShareState
 
 log = structlog.get_logger(__name__)
@@ -45,9 +46,10 @@ def bring(source: Source, terms: Terms, *, by: str, progress: Progress | None = 
     """Import what is new in the source; one that was interrupted goes on where it was."""
     run = begin(source, terms, by=by)
     try:
-        with _without_collector():
+        with _without_collector(), verifying.beside(run.home.batch) as compare:
             for chunk in ahead(chunks(source, terms.rules, run.position)):
                 writing.write(run, chunk)
+                compare(run.settled)
                 if progress:
                     progress(chunk, run.report)
         return finish(run, by=by)
@@ -64,7 +66,9 @@ def rehearse(source: Source, terms: Terms, *, progress: Progress | None = None) 
     run = Run(Home(id_, _named(source, terms), terms.channel, terms.agent_id, terms.user_id, now), 0, Report())
     run.undone = _undone(run.home.source)
     for chunk in ahead(chunks(source, terms.rules, None)):
-        run.report = run.report.plus(writing.made(run, chunk, dry=True).report)
+        plan = placing.prepared(run, chunk, dry=True)
+        deque(placing.lines(run, plan, chunk), maxlen=0)
+        run.report = run.report.plus(plan.report)
         if progress:
             progress(chunk, run.report)
     return run.report

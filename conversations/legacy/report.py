@@ -41,13 +41,9 @@ class Report:
     known: int = 0
     rejected: int = 0
     roles: dict[str, int] = field(default_factory=dict)
-    first: str = ""
-    last: str = ""
+    first: datetime | None = None
+    last: datetime | None = None
     problems: dict[str, Problem] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._first: datetime | None = None
-        self._last: datetime | None = None
 
     def note(self, kind: str, example: str = "", count: int = 1) -> None:
         problem = self.problems.setdefault(kind, Problem())
@@ -59,10 +55,10 @@ class Report:
         """A message that is brought."""
         self.brought += 1
         self.roles[role] = self.roles.get(role, 0) + 1
-        if self._first is None or created < self._first:
-            self._first, self.first = created, created.isoformat()
-        if self._last is None or created > self._last:
-            self._last, self.last = created, created.isoformat()
+        if self.first is None or created < self.first:
+            self.first = created
+        if self.last is None or created > self.last:
+            self.last = created
 
     def plus(self, other: Report) -> Report:
         """Both together; what a chunk that was not written found is simply left out."""
@@ -71,8 +67,8 @@ class Report:
             setattr(made, name, getattr(self, name) + getattr(other, name))
         for role, count in other.roles.items():
             made.roles[role] = made.roles.get(role, 0) + count
-        made.first = min(filter(None, (self.first, other.first)), default="")
-        made.last = max(self.last, other.last)
+        made.first = min(filter(None, (self.first, other.first)), default=None)
+        made.last = max(filter(None, (self.last, other.last)), default=None)
         for kind, problem in other.problems.items():
             made.note(kind, count=problem.count)
             made.problems[kind].examples = (made.problems[kind].examples + problem.examples)[:EXAMPLES]
@@ -80,15 +76,18 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         problems = {kind: {"count": one.count, "examples": one.examples} for kind, one in self.problems.items()}
-        told = {name: value for name, value in vars(self).items() if not name.startswith("_")}
-        return {**told, "roles": dict(self.roles), "problems": problems}
+        span = {
+            name: moment.isoformat() if moment else "" for name, moment in (("first", self.first), ("last", self.last))
+        }
+        return {**vars(self), **span, "roles": dict(self.roles), "problems": problems}
 
     @classmethod
     def of(cls, stored: dict[str, Any]) -> Report:
         problems = {
             kind: Problem(one["count"], list(one["examples"])) for kind, one in stored.get("problems", {}).items()
         }
-        return cls(**{**stored, "roles": dict(stored.get("roles", {})), "problems": problems})
+        span = {name: _moment(stored.get(name)) for name in ("first", "last")}
+        return cls(**{**stored, **span, "roles": dict(stored.get("roles", {})), "problems": problems})
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Headings with what they say; problems are told apart."""
@@ -109,5 +108,9 @@ class Report:
             yield str(KINDS.get(kind, kind)), often, problem.examples
 
 
-def _day(moment: str) -> str:
-    return moment[:16].replace("T", " ")
+def _moment(stored: str | None) -> datetime | None:
+    return datetime.fromisoformat(stored) if stored else None
+
+
+def _day(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}" if moment else "–"

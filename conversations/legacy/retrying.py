@@ -9,15 +9,15 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from agents import audit
-from conversations.legacy import verifying, writing
+from conversations.legacy import placing, verifying, writing
 from conversations.legacy.batches import get
 from conversations.legacy.blob import record_of
 from conversations.legacy.chunks import Chunk
 from conversations.legacy.cleaning import Rules, clean, escaped
+from conversations.legacy.placing import Run
 from conversations.legacy.records import Broken, Chat, Clean, Record
 from conversations.legacy.report import Report
 from conversations.legacy.talks import Home
-from conversations.legacy.writing import Run
 from conversations.models import ImportBatch, ImportReject, ImportStatus, RejectState
 
 AT_ONCE = 500
@@ -61,8 +61,9 @@ def _retry(batch: ImportBatch, chosen: list[ImportReject], rules: Rules, *, by: 
             return 0
         home = Home(batch.pk, batch.source, "", None, None, batch.created_at)
         run = Run(home, locked.generation, Report())
-        plan = writing.made(run, Chunk(list(items.values()), {}, 0), careful=True)
-        writing.store(run, plan)
+        chunk = Chunk(list(items.values()), {}, 0)
+        plan = placing.prepared(run, chunk, careful=True)
+        writing.store(run, plan, chunk)
         done = ImportReject.objects.filter(pk__in=items).update(state=RejectState.STORED)
         _count(batch.pk, plan.report.brought)
         audit.record("import.retry", by, ("import", batch.pk), {"stored": done})

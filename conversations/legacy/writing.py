@@ -8,30 +8,22 @@ lost is not repeated, and of two processes with the same import the older one st
 from __future__ import annotations
 
 import json
-import re
 import time
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from hashlib import sha256
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
-from uuid import UUID
 
 import structlog
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection, transaction
 
 from config.crash import crash_point
-from conversations import burst
-from conversations.legacy import rejects, talks, waiting
+from conversations.legacy import placing, rejects, waiting
 from conversations.legacy.chunks import Chunk
-from conversations.legacy.cleaning import encode, fitting
-from conversations.legacy.digest import digest
+from conversations.legacy.cleaning import encode
 from conversations.legacy.errors import TakenOverError
-from conversations.legacy.moments import parse
-from conversations.legacy.records import Broken, Chat, Clean, Place
+from conversations.legacy.placing import Plan, Run
+from conversations.legacy.records import Clean
 from conversations.legacy.report import Report
-from conversations.legacy.talks import Home, Talk
-from conversations.legacy.waiting import Waiting
-from conversations.models import RejectReason
 
 log = structlog.get_logger(__name__)
 
@@ -40,35 +32,9 @@ COLUMNS = (
     "created_at", "deleted_at",
 )  # fmt: skip
 COPY = f"COPY messages ({', '.join(COLUMNS)}) FROM STDIN"
-ESCAPED = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
-TO_ESCAPE = re.compile(r"[\\\n\r\t]")
-NULL = r"\N"
-LINES = 2_000  # handed over at once
+LINES = 500  # handed over at once: small enough that PostgreSQL is at work while the next ones are made
 TRIES = 6
 FIRST_PAUSE = 0.5  # seconds, doubled with every try
-
-
-@dataclass
-class Plan:
-    """What is to be written of a chunk: `lines` are messages as COPY reads them."""
-
-    lines: list[str] = field(default_factory=list)
-    waiting: list[Waiting] = field(default_factory=list)
-    rejects: list[Broken] = field(default_factory=list)
-    talks: dict[str, Talk] = field(default_factory=dict)
-    report: Report = field(default_factory=Report)
-
-
-@dataclass
-class Run:
-    """An import that this process is at."""
-
-    home: Home
-    generation: int
-    report: Report
-    position: Place | None = None
-    seen: set[str] = field(default_factory=set)  # chats, where nothing is written that would remember them
-    undone: list[str] = field(default_factory=list)  # earlier imports of the source that left messages marked deleted
 
 
 def write(run: Run, chunk: Chunk) -> None:
@@ -102,9 +68,9 @@ def _write(run: Run, chunk: Chunk, *, careful: bool) -> Report:
             cursor.execute("SET LOCAL statement_timeout = 0")
             if _written_before(cursor, run, chunk):
                 return _report_of(cursor, run)
-        plan = made(run, chunk, careful=careful)
+        plan = placing.prepared(run, chunk, careful=careful)
         crash_point("before_import_copy")
-        store(run, plan)
+        store(run, plan, chunk)
         rejects.keep(run.home.batch, plan.rejects, plan.talks)
         report = run.report.plus(plan.report)
         _move_on(run, chunk, report)
@@ -112,9 +78,9 @@ def _write(run: Run, chunk: Chunk, *, careful: bool) -> Report:
     return report
 
 
-def store(run: Run, plan: Plan) -> None:
+def store(run: Run, plan: Plan, chunk: Chunk) -> None:
     """The messages, what the import has brought by them, and the bursts that were open."""
-    _copy(plan.lines)
+    _copy(placing.lines(run, plan, chunk))
     crash_point("after_import_copy")
     _share(run, plan)
     waiting.reopen(run.home, plan.waiting)
@@ -135,157 +101,16 @@ def mended(chunk: Chunk) -> bool:
     return bool(wrong)
 
 
-def made(run: Run, chunk: Chunk, *, careful: bool = False, dry: bool = False) -> Plan:
-    """Find, lock and open the conversations, and say of each message whether it is new."""
-    plan = Plan()
-    chats, said = _chats(chunk)
-    plan.talks = talks.find(run.home, chats)
-    missing = {key: chat for key, chat in chats.items() if key not in plan.talks}
-    if dry:
-        plan.talks |= {key: Talk(run.home.batch, run.home.batch, fresh=True) for key in missing}
-        plan.report.opened = len(missing.keys() - run.seen)
-        plan.report.conversations = len(chats.keys() - run.seen)
-        run.seen |= chats.keys()
-    else:
-        plan.talks |= talks.open_new(run.home, missing, said)
-        plan.report.opened = len(missing)
-        talks.lock(plan.talks)
-    for key, chat in missing.items():
-        if plan.talks[key].closed and chat.live:
-            plan.report.note("closed", f"chat {key}")
-    stored = _stored(run, chunk, plan.talks, careful=careful)
-    for item in chunk.items:
-        if isinstance(item, Clean):
-            _place(run, plan, item, stored)
-        elif isinstance(item, Broken):
-            _reject(plan, item)
-    return plan
-
-
-def _chats(chunk: Chunk) -> tuple[dict[str, Chat], dict[str, datetime]]:
-    """Every chat of the chunk by its key, and when its first message was said."""
-    chats: dict[str, Chat] = {}
-    said: dict[str, datetime] = {}
-    for item in chunk.items:
-        chat = item if isinstance(item, Chat) else item.chat
-        if chat is not None and chat.key not in chats:
-            chats[chat.key] = chat
-        if isinstance(item, Clean) and item.created is not None and item.chat.key not in said:
-            said[item.chat.key] = item.created
-    return chats, said
-
-
-# What a message is compared by; the text itself need not come back.
-STORED = """
-SELECT m.conversation_id, m.external_id, m.role, encode(sha256(convert_to(m.content, 'UTF8')), 'hex'), m.import_id::text
-FROM unnest(%s::uuid[], %s::text[]) AS asked (conversation_id, external_id)
-JOIN messages m USING (conversation_id, external_id)
-"""
-Stored = dict[tuple[UUID, str], list[Any]]
-
-
-def _stored(run: Run, chunk: Chunk, known: dict[str, Talk], *, careful: bool) -> Stored:
-    """Which of the messages are here. Not asked of conversations that this import opened, unless an id came twice."""
-    asked: list[tuple[UUID, str]] = []
-    for item in chunk.items:
-        if not isinstance(item, Clean):
-            continue
-        talk = known[item.chat.key]
-        if talk.conversation and not talk.fresh and (careful or not talk.opened):
-            asked += [(talk.conversation, name) for name in _names(run, item.identity)]
-    if not asked:
-        return {}
-    with connection.cursor() as cursor:
-        cursor.execute(STORED, [list(column) for column in zip(*asked, strict=True)])
-        return {(id_, name): rest for id_, name, *rest in cursor.fetchall()}
-
-
-def _names(run: Run, identity: str) -> list[str]:
-    """Under which ids it may be stored: its own, or after an undo that could only mark it deleted, another."""
-    return [identity, *(fitting(encode(["again", batch, identity])) for batch in run.undone)]
-
-
-def _place(run: Run, plan: Plan, message: Clean, stored: Stored) -> None:
-    """New behind the last, known already, or another message under a known id."""
-    talk, report = plan.talks[message.chat.key], plan.report
-    report.read += 1
-    if talk.conversation is None:
-        report.known += 1
-        report.note("erased")
-        return
-    before = talk.here.get(message.identity)
-    if before is not None:
-        _known(plan, message, (before.role, before.content) == (message.role, message.content), ours=True)
-        return
-    free = ""
-    for name in _names(run, message.identity) if stored else ():
-        found = stored.get((talk.conversation, name))
-        if found is None:
-            free = free or name
-        elif found[2] not in run.undone:
-            same = (found[0], found[1]) == (message.role, _hash(message.content))
-            _known(plan, message, same, ours=found[2] == str(run.home.batch))
-            return
-    talk.here[message.identity] = message
-    _append(plan, talk, message, free or message.identity, run.home)
-
-
-def _known(plan: Plan, message: Clean, same: bool, *, ours: bool) -> None:
-    """Stored before; or something else is, under its name."""
-    if same:
-        plan.report.known += 1
-        return
-    reason = RejectReason.DUPLICATE_ID if ours else RejectReason.CHANGED
-    _reject(plan, Broken(reason, f"message {message.position}", f"id {message.identity}", message.record, message.chat))
-    plan.report.read -= 1  # it was counted as a message already
-
-
-def _append(plan: Plan, talk: Talk, message: Clean, name: str, home: Home) -> None:
-    """The next of its conversation; without a time of its own it takes that of the message before."""
-    created = message.created or talk.last or parse(message.chat.created, UTC) or home.began
-    deleted = created if message.deleted is True else message.deleted or None
-    waits = message.waiting and not talk.closed and not burst.is_blank(message.content)
-    if message.waiting:
-        plan.waiting.append(Waiting(talk, message, talk.index, created, waits))
-    plan.lines.append(
-        f"{talk.name}\t{talk.index}\t{message.role}\t{_escaped(message.content)}\t{_escaped(message.metadata)}"
-        f"\t{_escaped(name)}\t{_escaped(message.author)}\t{waits}\t{home.name}\t{created}\t{deleted or NULL}\n"
-    )
-    talk.take(digest(talk.index, message.role, message.content, created, deleted), created)
-    plan.report.said(message.role, created)
-    for note in (*message.notes, "waiting") if message.waiting else message.notes:
-        plan.report.note(note, f"chat {message.chat.key} message {message.position}")
-
-
-def _reject(plan: Plan, broken: Broken) -> None:
-    """Kept with its reason; of a conversation that was erased here nothing is kept."""
-    plan.report.read += 1
-    if broken.chat is not None and plan.talks[broken.chat.key].conversation is None:
-        plan.report.known += 1
-        plan.report.note("erased")
-        return
-    plan.rejects.append(broken)
-    plan.report.rejected += 1
-    chat = f"chat {broken.chat.key} " if broken.chat else ""
-    plan.report.note(broken.reason, f"{chat}{broken.place}: {broken.detail}")
-
-
-def _hash(content: str) -> str:
-    return sha256(content.encode()).hexdigest()
-
-
-def _copy(lines: list[str]) -> None:
-    """Made by hand above: through the driver's adapters a row takes three times as long."""
-    if not lines:
+def _copy(lines: Iterator[str]) -> None:
+    """Lines made by hand: through the driver's adapters a row takes three times as long."""
+    first = "".join(islice(lines, LINES))
+    if not first:
         return
     connection.ensure_connection()
     with connection.wrap_database_errors, connection.connection.cursor() as cursor, cursor.copy(COPY) as copy:
-        for start in range(0, len(lines), LINES):
-            copy.write("".join(lines[start : start + LINES]).encode())
-
-
-def _escaped(text: str) -> str:
-    return text.translate(ESCAPED) if TO_ESCAPE.search(text) else text
+        copy.write(first.encode())
+        while some := "".join(islice(lines, LINES)):
+            copy.write(some.encode())
 
 
 SHARE = """
@@ -316,7 +141,7 @@ def _share(run: Run, plan: Plan) -> None:
             cursor.execute(SHARE, values)
 
 
-CLAIMED = "SELECT generation, position FROM imports WHERE id = %s FOR UPDATE"
+CLAIMED = "SELECT generation, position, updated_at FROM imports WHERE id = %s FOR UPDATE"
 MOVE_ON = """
 UPDATE imports SET position = %(position)s, read = %(read)s, brought = %(brought)s, known = %(known)s,
     rejected = %(rejected)s, report = %(report)s, updated_at = clock_timestamp() WHERE id = %(id)s
@@ -326,7 +151,7 @@ UPDATE imports SET position = %(position)s, read = %(read)s, brought = %(brought
 def _written_before(cursor: Any, run: Run, chunk: Chunk) -> bool:
     """Was the chunk committed and the answer lost? Whoever started the import after us goes on alone."""
     cursor.execute(CLAIMED, [run.home.batch])
-    generation, position = cursor.fetchone()
+    generation, position, run.settled = cursor.fetchone()
     if generation != run.generation:
         raise TakenOverError
     return position is not None and json.loads(position) == chunk.place

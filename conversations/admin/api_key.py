@@ -66,6 +66,7 @@ class ApiKeyAdmin(ModelAdmin):
     """Never shows the hash; the token is on the page that answers its making, and nowhere else."""
 
     icon = "key"
+    empty_hint = _("Programs that call the API show a key; make one for each of them.")
     list_display = ("shown_name", "prefix", "user_id", "shown_scopes", "shown_state", "last_used", "expires")
     search_fields = ("name", "prefix")
     sortable_by = ()

@@ -53,6 +53,7 @@ class ConversationAdmin(Desk, Playground, Following, Tuner, ReadOnlyAdmin):
     """Read only: what was said is not edited. Staff may speak in the agent's place."""
 
     icon = "forum"
+    empty_hint = _("A conversation begins when somebody writes to a bot, over the API, or in the playground.")
     list_display = ("name", "channel", "user_id", "shown_mode", "shown_count", "last_message_at")
     list_filter = (ByChannel, ("mode", ChoicesDropdownFilter), ByAgent, ("last_message_at", DateRange))
     list_filter_submit = True

@@ -36,6 +36,7 @@ class ImportBatchAdmin(ReadOnlyAdmin):
     """The command imports; here is what came of it. Undoing takes the permission to delete imports."""
 
     icon = "move_to_inbox"
+    empty_hint = _("manage.py import_conversations FILE brings conversations in from another system: docs/import.md.")
     in_palette = False
     list_display = ("created_at", "shown_origin", "kind", "shown_status", "brought", "known", "rejected", "updated_at")
     list_display_links = ("created_at", "shown_origin")
@@ -148,6 +149,7 @@ class ImportRejectAdmin(ReadOnlyAdmin):
     """What was read and not stored, with the reason; storing it after all takes the permission to change rejects."""
 
     icon = "report"
+    empty_hint = _("What an import could not store waits here, each with its reason.")
     in_palette = False
     list_display = ("created_at", "shown_reason", "place", "shown_detail", "shown_state")
     list_filter = (ByImport, ("reason", ChoicesDropdownFilter), ("state", ChoicesDropdownFilter))

@@ -95,6 +95,7 @@ class EntityAdmin(ModelAdmin):
 
     form = EntityForm
     in_palette = True
+    empty_hint = _("Agents and staff write these, and each value remembers where it came from.")
     list_filter_submit = True
     list_per_page = 50
     ordering = ("-id",)  # the newest first, by the primary key

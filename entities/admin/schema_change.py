@@ -48,6 +48,7 @@ class SchemaChangeAdmin(ReadOnlyAdmin):
     """The list is read only; a page of its own shows, asks and decides."""
 
     icon = "architecture"
+    empty_hint = _("A small document asks for a table or a column, and you see what it would do: docs/mechanic.md.")
     list_display = ("title", "shown_state", "origin", "proposed_by", "approved_by", "created_at", "applied_at")
     list_filter = ("state", "origin")
     sortable_by = ()

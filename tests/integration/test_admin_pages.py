@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from django.contrib import admin
@@ -90,6 +91,15 @@ def test_the_menu_is_in_the_order_of_the_rooms(staff: Client) -> None:
     rooms = ["conversations", "entities", "agents", "search", "config", "auth", "django_q"]
     assert order == [room for room in rooms if room in order]
     assert [room["app_label"] for room in dashboard.start_page(request, {})["rooms"]] == order
+
+
+def test_a_page_that_refuses_a_form_keeps_its_styles_in_development(staff: Client, settings: Any) -> None:
+    settings.DEBUG = True
+    response = staff.post("/admin/entities/schemachange/add/", {"document": "nonsense"})
+    directives = dict(part.strip().split(" ", 1) for part in response["Content-Security-Policy"].split(";"))
+    assert response.status_code == 400
+    assert "'self'" in directives["style-src"]
+    assert "'self'" in directives["script-src"]
 
 
 @pytest.mark.parametrize("path", ["/admin/", "/admin/login/", "/admin/auth/user/", "/healthz", "/nowhere"])

@@ -71,6 +71,7 @@ class AgentAdmin(ReadOnlyAdmin):
             "rows": rows,
             "changed": any(row.kind for row in rows),
             "may_change": self._may_change(request),
+            "has_older": agent.versions.filter(version__lt=agent.active_version or 0).exists(),
             "draft": draft if draft is not None else _as_json(chosen),
             "problems": problems,
         }

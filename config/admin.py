@@ -13,6 +13,8 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, Permission, User
 from django.db import models
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, path
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from unfold import admin as unfold
@@ -107,6 +109,18 @@ class ModelAdmin(_KeepsBlankChoice, unfold.ModelAdmin):  # type: ignore[misc]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return ChangeList
+
+    def urls_below(self, place: str, views: Mapping[str, Callable[..., HttpResponseBase]]) -> list[URLPattern]:
+        """Pages and buttons of our own, by the last part of their address; each is named room_model_part."""
+        model, above = f"{self.opts.app_label}_{self.opts.model_name}", f"{place}/" if place else ""
+        return [
+            path(
+                f"{above}{part}/",
+                self.admin_site.admin_view(view),
+                name=f"{model}_{part.split('/')[0].replace('-', '_')}",
+            )
+            for part, view in views.items()
+        ]
 
 
 class ReadOnlyAdmin(ModelAdmin):

@@ -11,7 +11,7 @@ from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as now_gettext
 from django.utils.translation import gettext_lazy as _
@@ -51,13 +51,8 @@ class ImportBatchAdmin(ReadOnlyAdmin):
         return super().get_queryset(request).defer("report", "position")  # type: ignore[no-any-return]
 
     def get_urls(self) -> list[URLPattern]:
-        urls: list[URLPattern] = super().get_urls()
         verbs = {"undo": self.undo, "retry": self.retry}
-        ours = [
-            path(f"<uuid:batch_id>/{name}/", self.admin_site.admin_view(view), name=f"conversations_importbatch_{name}")
-            for name, view in verbs.items()
-        ]
-        return ours + urls
+        return [*self.urls_below("<uuid:batch_id>", verbs), *super().get_urls()]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

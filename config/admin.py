@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.db import models
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, path
 from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 from unfold import admin as unfold
 from unfold.contrib.filters.admin import AutocompleteSelectFilter as AutocompleteFilter
 from unfold.contrib.filters.admin import BooleanRadioFilter as BooleanFilter
@@ -46,6 +50,8 @@ __all__ = [
 ]
 
 
+DEEDS = {"add": _("add"), "change": _("change"), "delete": _("delete"), "view": _("view")}  # as Django calls them
+
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -53,8 +59,32 @@ def display(
     *, description: str | Promise, label: bool | Mapping[Any, str] | None = None, ordering: str | None = None
 ) -> Callable[[Method], Method]:
     """A method as a column: its heading, and colours of a badge by value (success, info, warning, danger, or none)."""
-    decorate: Callable[[Method], Method] = theme_display(description=description, label=label, ordering=ordering)
-    return decorate
+    badge = _Colours(label) if isinstance(label, Mapping) else label
+    decorate: Callable[[Method], Method] = theme_display(description=description, label=badge, ordering=ordering)
+
+    def as_column(method: Method) -> Method:
+        @wraps(method)
+        def shown(*args: Any) -> Any:
+            value = method(*args)
+            return _Named(value) if badge and isinstance(value, tuple) else value
+
+        return decorate(cast("Method", shown))
+
+    return as_column
+
+
+class _Colours(dict[Any, str]):
+    """The theme shows the bare code of a value that has no colour, where it should show its name."""
+
+    def __missing__(self, _value: Any) -> str:
+        return ""
+
+
+class _Named(tuple[str, str]):
+    """A code and its name: the theme's badges want both, and its form pages print whatever they are given."""
+
+    def __str__(self) -> str:
+        return self[1]
 
 
 class _KeepsBlankChoice:
@@ -73,11 +103,24 @@ class ModelAdmin(_KeepsBlankChoice, unfold.ModelAdmin):  # type: ignore[misc]
     icon = "table_rows"  # in the menu; a name of Material Symbols
     in_palette = True  # may Ctrl+K search its rows? Only where a search is cheap
     show_full_result_count = False  # a second COUNT(*) over the whole table, for one number nobody reads
+    empty_hint: str | Promise = ""  # how a first row comes about, where the list has none
     show_facets = admin.ShowFacets.NEVER  # a count per choice of every filter, each over the whole table
     paginator = CappedPaginator
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return ChangeList
+
+    def urls_below(self, place: str, views: Mapping[str, Callable[..., HttpResponseBase]]) -> list[URLPattern]:
+        """Pages and buttons of our own, by the last part of their address; each is named room_model_part."""
+        model, above = f"{self.opts.app_label}_{self.opts.model_name}", f"{place}/" if place else ""
+        return [
+            path(
+                f"{above}{part}/",
+                self.admin_site.admin_view(view),
+                name=f"{model}_{part.split('/')[0].replace('-', '_')}",
+            )
+            for part, view in views.items()
+        ]
 
 
 class ReadOnlyAdmin(ModelAdmin):
@@ -99,6 +142,23 @@ class TabularInline(_KeepsBlankChoice, unfold.TabularInline):  # type: ignore[mi
 
 class StackedInline(_KeepsBlankChoice, unfold.StackedInline):  # type: ignore[misc]
     """Base of every inline in blocks."""
+
+
+class _NamesPermissions:
+    """Django keeps the names of permissions in the database, in English: "Can add turn"."""
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_manytomany(db_field, request, **kwargs)  # type: ignore[misc]
+        if field is not None and db_field.related_model is Permission:
+            field.label_from_instance = _permission
+        return field
+
+
+def _permission(permission: Permission) -> str:
+    """Room, kind of row, and what may be done with it."""
+    deed, _line, kind = permission.codename.partition("_")
+    may = DEEDS.get(deed) if kind == permission.content_type.model else None
+    return f"{permission.content_type} | {may or permission.name}"
 
 
 class _OnRecord:
@@ -128,7 +188,7 @@ admin.site.unregister([User, Group])
 
 
 @admin.register(User)
-class UserAdmin(_OnRecord, DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg, misc]
+class UserAdmin(_NamesPermissions, _OnRecord, DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg, misc]
     """Staff accounts."""
 
     icon = "person"
@@ -139,7 +199,7 @@ class UserAdmin(_OnRecord, DjangoUserAdmin, ModelAdmin):  # type: ignore[type-ar
 
 
 @admin.register(Group)
-class GroupAdmin(_OnRecord, DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
+class GroupAdmin(_NamesPermissions, _OnRecord, DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
     """Groups of staff, for permissions."""
 
     icon = "group"

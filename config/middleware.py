@@ -29,7 +29,8 @@ STRICT = SELF_ONLY + "object-src 'none'"
 ADMIN = SELF_ONLY + "object-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'"
 # The admin theme evaluates Alpine.js expressions and sets inline styles (ADR 0004); everything else gets STRICT.
 POLICIES = {"/admin/": ADMIN}
-DEBUG_PAGE = SELF_ONLY + "script-src 'unsafe-inline'; style-src 'unsafe-inline'"  # Django's own, for developers alone
+# For developers alone: Django's own error pages bring everything inline, ours that refuse a form are pages like others.
+DEBUG_PAGE = SELF_ONLY + "script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'"
 
 
 @sync_and_async_middleware

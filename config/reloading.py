@@ -25,23 +25,29 @@ class Watch:
 
     def __init__(self) -> None:
         self._seen: int | None = None
+        self._now: int | None = None
 
     def outdated(self) -> bool:
         """Has it moved? The first answer is the one to compare with."""
-        now = sum(ask() for ask in GENERATIONS)
+        self._now = sum(ask() for ask in GENERATIONS)
         if self._seen is None:
-            self._seen = now
-        return now != self._seen
+            self._seen = self._now
+        return self._now != self._seen
+
+    def accept(self) -> None:
+        """What was noticed is being acted upon: from here on that is the number to compare with."""
+        self._seen = self._now
 
 
 def watch(act: Callable[[], None]) -> threading.Event:
-    """Look from a thread of its own, and act once; set the event to stop looking."""
+    """Look from a thread of its own, and act whenever the number has moved; set the event to stop looking."""
     over = threading.Event()
     threading.Thread(target=_look, args=(act, over), name="reloading", daemon=True).start()
     return over
 
 
 def _look(act: Callable[[], None], over: threading.Event) -> None:
+    """A process may live on after it has acted, as one does that replaces its children: it goes on looking."""
     seen = Watch()
     while not over.wait(LOOK_EVERY):
         try:
@@ -52,8 +58,8 @@ def _look(act: Callable[[], None], over: threading.Event) -> None:
             connection.close()
         if outdated:
             log.info("the code has changed, this process begins anew", pid=os.getpid())
+            seen.accept()
             act()
-            return
 
 
 def begin_anew() -> None:

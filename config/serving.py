@@ -16,6 +16,27 @@ from config.env import env
 
 LISTENER = "PARLEY_LISTENER"  # the number of the socket that an earlier image of this process left open
 BACKLOG = 2048
+STARTS_WITHIN = 30  # seconds a process may take to begin on a machine that is busy; uvicorn allows 5
+TRY_AGAIN = 5.0  # seconds until what could not be replaced is replaced after all
+
+
+class Rolling(Multiprocess):
+    """Processes that are replaced one by one, until none is left that began before."""
+
+    def restart_all(self) -> None:
+        """uvicorn gives up at the first that is slow to begin; those behind it would serve the old code for ever."""
+        before = {process.pid for process in self.processes}
+        while not self.should_exit.is_set():
+            super().restart_all()
+            if before.isdisjoint(process.pid for process in self.processes):
+                return
+            self.should_exit.wait(TRY_AGAIN)
+            self._heed_stop()
+
+    def _heed_stop(self) -> None:
+        """What asks us to end is not kept waiting by a replacement that fails again and again."""
+        if {signal.SIGINT, signal.SIGTERM} & set(self.signal_queue):
+            self.should_exit.set()
 
 
 def main() -> None:
@@ -29,6 +50,7 @@ def main() -> None:
         workers=env.int("WEB_CONCURRENCY", 1),
         lifespan="off",
         timeout_graceful_shutdown=3,
+        timeout_worker_healthcheck=STARTS_WITHIN,
         access_log=False,
         proxy_headers=False,
         server_header=False,
@@ -36,8 +58,8 @@ def main() -> None:
     server = uvicorn.Server(config)
     sockets = [socket.socket(fileno=os.dup(listener.fileno()))]
     if config.workers > 1:
-        reloading.watch(lambda: os.kill(os.getpid(), signal.SIGHUP))  # uvicorn replaces its children one by one
-        Multiprocess(config, sockets).run()
+        reloading.watch(lambda: os.kill(os.getpid(), signal.SIGHUP))
+        Rolling(config, sockets).run()
         return
     anew: list[bool] = []
 

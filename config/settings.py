@@ -225,6 +225,7 @@ BOT_JOURNAL_LIMIT = env.int("BOT_JOURNAL_LIMIT", 64 * 1024 * 1024)
 LANGUAGE_CODE = env.str("LANGUAGE_CODE", "en")
 LANGUAGES = [("en", _("English")), ("ru", _("Russian"))]
 LOCALE_PATHS = [ROOT / "config" / "locale"]
+FORMAT_MODULE_PATH = "config.formats"
 TIME_ZONE = env.str("TIME_ZONE", "UTC")
 USE_TZ = True
 

@@ -24,6 +24,7 @@ THEME = "unfold"
 FUNCTIONS = {
     "_": "s",
     "gettext": "s",
+    "now_gettext": "s",  # where a module has taken `_` for the lazy one
     "gettext_lazy": "s",
     "gettext_noop": "s",
     "ngettext": "sp",

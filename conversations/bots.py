@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 from django.db import DatabaseError, InterfaceError, connection
+from django.utils.translation import gettext as _
 
 from config.health import Result
 
@@ -89,10 +90,12 @@ def outages() -> Result:
         cursor.execute(OUTAGES)
         number, minutes, updates, answers, lost = cursor.fetchone()
     if not number:
-        return Result("outages", True, "none in the last day")
-    left = f"; {lost} could not be stored, see DATA_DIR/journals" if lost else ""
-    detail = f"{minutes:.1f} minutes in the last day: {updates} updates, {answers} answers{left}"
-    return Result("outages", False, detail, "Why was the database away? The list of outages tells when.")
+        return Result("outages", True, _("none in the last day"))
+    numbers = {"minutes": f"{minutes:.1f}", "updates": updates, "answers": answers, "lost": lost}
+    detail = _("minutes in the last day: %(minutes)s, updates: %(updates)d, answers: %(answers)d") % numbers
+    if lost:
+        detail += _("; could not be stored: %(lost)d, see DATA_DIR/journals") % numbers
+    return Result("outages", False, detail, _("Why was the database away? The list of outages tells when."))
 
 
 def bots() -> Result:
@@ -107,7 +110,7 @@ def bots() -> Result:
         return Result(
             "bots",
             False,
-            f"{channel} {account} has given no sign for {age:.0f} s",
-            f"Start it: `manage.py bot --channel {channel}`.",
+            _("%(bot)s has given no sign for %(age)d s") % {"bot": f"{channel} {account}", "age": round(age)},
+            _("Start it: `manage.py bot --channel %s`.") % channel,
         )
-    return Result("bots", True, f"{number} run" if number else "none runs")
+    return Result("bots", True, _("running: %d") % number if number else _("none runs"))

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import structlog
 from django.db import connection, transaction
+from django.utils.translation import gettext as _
 
 from agents import audit
 from config.health import Result
@@ -96,6 +97,8 @@ def deliveries() -> Result:
         cursor.execute(OLDEST)
         (late,) = cursor.fetchone()
     if unknown or failed or late > STUCK:
-        detail = f"{unknown} unknown, {failed} failed, the oldest due for {late:.0f} s"
-        return Result("deliveries", False, detail, "Look at Deliveries in the admin: resend, it arrived, or give up.")
-    return Result("deliveries", True, "nothing waits for a decision")
+        numbers = {"unknown": unknown, "failed": failed, "late": round(late)}
+        detail = _("unknown: %(unknown)d, failed: %(failed)d, the oldest due for %(late)d s") % numbers
+        fix = _("Look at Deliveries in the admin: resend, it arrived, or give up.")
+        return Result("deliveries", False, detail, fix)
+    return Result("deliveries", True, _("nothing waits for a decision"))

@@ -23,6 +23,7 @@ import psycopg
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
+from django.utils.translation import gettext as _
 
 from agents import audit
 from agents.models import Status
@@ -274,6 +275,9 @@ def backups() -> Result:
     last, made = age()
     allowed = 2 * (settings.BACKUP_EVERY_HOURS or 24)
     if last is None:
-        return Result("backups", made < allowed, "none yet", "Run `manage.py backup`, and keep a worker running.")
-    detail = f"the last one {last:.0f} h ago"
-    return Result("backups", last <= allowed, detail, "Run `manage.py backup`; look for its failures in the audit log.")
+        fix = _("Run `manage.py backup`, and keep a worker running.")
+        return Result("backups", made < allowed, _("none yet"), fix)
+    detail = _("the last one %d h ago") % round(last)
+    return Result(
+        "backups", last <= allowed, detail, _("Run `manage.py backup`; look for its failures in the audit log.")
+    )

@@ -1,5 +1,7 @@
 """What /metrics and `manage.py doctor` tell of the index. Numbers as last counted: a scrape must not read it all."""
 
+from django.utils.translation import gettext as _
+
 from config import doctor
 from config.health import Result
 from config.metrics import NUMBERS, Number
@@ -60,11 +62,16 @@ doctor.THERE.append(vectors)
 def coverage() -> Result:
     """Is what can be found embedded, or on its way there? For the start page."""
     space, numbers = spaces.serving(), counted.of(spaces.serving())
-    told = f"{numbers.entries:,} entries, {numbers.embedded:,} of them embedded, {numbers.pending:,} waiting"
+    counted_as = {"entries": numbers.entries, "embedded": numbers.embedded, "pending": numbers.pending}
+    told = _("entries: %(entries)d, embedded: %(embedded)d, waiting: %(pending)d") % counted_as
     if numbers.failed:
-        return Result("search", False, f"{told}, {numbers.failed:,} refused", "Refused texts are found by words only.")
+        told += _(", refused: %d") % numbers.failed
+        return Result("search", False, told, _("Refused texts are found by words only."))
     if space is not None and space.failures:
         return Result(
-            "search", False, f"{told}. The embedder fails: {space.error}", "Is it up, and are EMBEDDINGS_* right?"
+            "search",
+            False,
+            f"{told}. {_('The embedder fails: %s') % space.error}",
+            _("Is it up, and are EMBEDDINGS_* right?"),
         )
     return Result("search", True, told)

@@ -11,7 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as now_gettext
 from django.utils.translation import gettext_lazy as _
@@ -39,13 +39,8 @@ class AgentAdmin(ReadOnlyAdmin):
     actions = None
 
     def get_urls(self) -> list[URLPattern]:
-        urls: list[URLPattern] = super().get_urls()
         verbs = {"save": self.save_version, "publish": self.publish, "rollback": self.rollback, "switch": self.switch}
-        ours = [
-            path(f"<uuid:agent_id>/{name}/", self.admin_site.admin_view(view), name=f"agents_agent_{name}")
-            for name, view in verbs.items()
-        ]
-        return ours + urls
+        return [*self.urls_below("<uuid:agent_id>", verbs), *super().get_urls()]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -71,6 +66,7 @@ class AgentAdmin(ReadOnlyAdmin):
             "rows": rows,
             "changed": any(row.kind for row in rows),
             "may_change": self._may_change(request),
+            "has_older": agent.versions.filter(version__lt=agent.active_version or 0).exists(),
             "draft": draft if draft is not None else _as_json(chosen),
             "problems": problems,
         }

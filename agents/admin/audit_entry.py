@@ -70,7 +70,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     actions = None
     list_before_template = "agents/audit_export.html"
     fields = (
-        "created_at", "action", "plain_status", "shown_actor", "shown_subject", "shown_details", "git_commit",
+        "created_at", "action", "shown_status", "shown_actor", "shown_subject", "shown_details", "git_commit",
         "git_branch", "request_id", "shown_link",
     )  # fmt: skip
     readonly_fields = fields
@@ -115,14 +115,9 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     def shown_status(self, entry: AuditEntry) -> tuple[str, str]:
         return entry.status, str(Status(entry.status).label)
 
-    @display(description=_("status"))
-    def plain_status(self, entry: AuditEntry) -> str:
-        """On the page of one entry, where the theme draws no badges."""
-        return str(Status(entry.status).label)
-
     @display(description=_("details"))
     def summary(self, entry: AuditEntry) -> str:
-        text = ", ".join(f"{key}: {value}" for key, value in entry.details.items())
+        text = ", ".join(f"{key}: {_shown(value)}" for key, value in entry.details.items())
         return plain(text if len(text) <= 100 else f"{text[:99]}…")
 
     @display(description=_("details"))
@@ -133,3 +128,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     def shown_link(self, entry: AuditEntry) -> str:
         link: Any = AuditLink.objects.filter(entry_id=entry.pk).first()
         return f"{link.seq}: {link.hash}" if link else "–"
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -44,6 +44,7 @@ class ToolCallAdmin(ReadOnlyAdmin):
     """Every call a model asked for; those of high impact are decided here."""
 
     icon = "function"
+    empty_hint = _("An agent whose configuration names tools calls them here, and what needs your approval waits here.")
     in_palette = False
     list_per_page = 50
     list_display = (
@@ -58,7 +59,7 @@ class ToolCallAdmin(ReadOnlyAdmin):
     actions = ("approve", "deny")
     change_form_outer_after_template = "agents/decide.html"
     fields = (
-        "shown_tool", "plain_status", "shown_arguments", "shown_result", "shown_agent", "agent_version", "user_id",
+        "shown_tool", "shown_status", "shown_arguments", "shown_result", "shown_agent", "agent_version", "user_id",
         "sentence", "turn", "conversation", "number", "created_at", "milliseconds", "decided_by", "decided_at",
     )  # fmt: skip
     readonly_fields = fields
@@ -94,10 +95,6 @@ class ToolCallAdmin(ReadOnlyAdmin):
     def shown_status(self, call: ToolCall) -> tuple[str, str]:
         return call.status, str(CallStatus(call.status).label)
 
-    @display(description=_("status"))
-    def plain_status(self, call: ToolCall) -> str:
-        return str(CallStatus(call.status).label)
-
     @display(description=_("arguments"))
     def summary(self, call: ToolCall) -> str:
         text = plain(", ".join(f"{key}: {value}" for key, value in call.arguments.items()))
@@ -119,11 +116,11 @@ class ToolCallAdmin(ReadOnlyAdmin):
 
     @display(description=_("turn"))
     def turn(self, call: ToolCall) -> str:
-        return _link(places.page_of("turn", call.turn_id), call.turn_id)
+        return _link(places.page_of("turn", call.turn_id), _("why it waited, what it saw"))
 
     @display(description=_("conversation"))
     def conversation(self, call: ToolCall) -> str:
-        return _link(places.page_of("conversation", call.conversation_id), call.conversation_id)
+        return _link(places.page_of("conversation", call.conversation_id), _("the transcript"))
 
     @admin.action(description=_("Approve: let it happen"), permissions=["handle"])
     def approve(self, request: HttpRequest, queryset: QuerySet[ToolCall]) -> None:
@@ -152,6 +149,7 @@ class CheckpointThreadAdmin(ReadOnlyAdmin):
     """How much each turn keeps."""
 
     icon = "save"
+    empty_hint = _("Every turn that runs keeps its steps here for some days.")
     in_palette = False
     list_per_page = 50
     list_display = ("thread_id", "checkpoints", "shown_size", "last_at")

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from agents import allowlist, schemas, toolbox
 from agents.models import Tool
-from config.admin import ModelAdmin, display
+from config.admin import ModelAdmin, TextareaWidget, TextWidget, display
 
 
 class ToolForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -21,6 +21,7 @@ class ToolForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Tool
         fields = ("name", "description", "module_path", "schema", "agent", "high_impact", "is_active")
+        widgets = {"module_path": TextWidget, "schema": TextareaWidget}
 
     def clean_module_path(self) -> str:
         given: str = self.cleaned_data["module_path"]
@@ -45,7 +46,7 @@ class ToolAdmin(ModelAdmin):
     icon = "construction"
     in_palette = False
     form = ToolForm
-    list_display = ("name", "shown_state", "high_impact", "module_path", "agent", "description")
+    list_display = ("name", "description", "shown_state", "high_impact", "agent", "module_path")
     list_select_related = ("agent",)
     search_fields = ("name", "description")
     sortable_by = ()

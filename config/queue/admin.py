@@ -40,6 +40,7 @@ for model in (Failure, OrmQ, Schedule, Success):
 class QueuedTaskAdmin(ModelAdmin):
     """Read, retry, discard: rows are written by the queue alone."""
 
+    empty_hint = _("Nothing waits: a task stands here from its call to its end.")
     list_display = ["id", "name", "shown_state", "due", "tries", "reason", "request_id"]
     list_display_links = ["id", "name"]
     list_filter = ["state"]

@@ -1,6 +1,8 @@
 """What operators see of the queue: readiness checks and metrics, counted from rows."""
 
 from django.db import connection
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from prometheus_client.core import CounterMetricFamily
 
 from config.health import READINESS, Result
@@ -9,7 +11,7 @@ from config.metrics import NUMBERS, Number
 SILENT = 15  # seconds without a heartbeat after which a worker counts as gone
 LATE = 60  # seconds the oldest due task may wait before we say that the queue is stuck
 
-START_ONE = "Start one: `manage.py worker` (in development `make run` does)."
+START_ONE = gettext_lazy("Start one: `manage.py worker` (in development `make run` does).")
 
 
 def worker() -> Result:
@@ -24,8 +26,8 @@ def worker() -> Result:
         )
         age, living, skew = cursor.fetchone()
     if not living:
-        detail = "no worker runs" if age is None else f"the last heartbeat is {age:.0f} s old"
-        return Result("worker", False, detail, START_ONE)
+        detail = _("no worker runs") if age is None else _("the last heartbeat is %d s old") % round(age)
+        return Result("worker", False, detail, str(START_ONE))
     clock = f", a clock is off by {skew / 1000:.1f} s" if skew > 2000 else ""
     return Result("worker", True, f"{living} worker groups, last heartbeat {max(0, age):.0f} s ago{clock}")
 
@@ -37,11 +39,10 @@ def queue() -> Result:
         age = float(cursor.fetchone()[0])
         cursor.execute("SELECT count(*) FROM queue_tasks WHERE NOT (state IN ('waiting', 'leased'))")
         given_up = cursor.fetchone()[0]
-    aside = f"; {given_up} given up, see the queue page" if given_up else ""
+    aside = _("; given up: %d, see the queue page") % given_up if given_up else ""
     if age > LATE:
-        return Result(
-            "queue", False, f"the oldest due task waits since {age:.0f} s{aside}", f"Too few workers? {START_ONE}"
-        )
+        late = _("the oldest due task waits since %d s") % round(age)
+        return Result("queue", False, f"{late}{aside}", _("Too few workers?") + f" {START_ONE}")
     return Result("queue", True, f"oldest due task {age:.0f} s{aside}")
 
 

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils.decorators import method_decorator
 from django.utils.text import capfirst
 from django.utils.translation import gettext as now_gettext
@@ -66,6 +66,7 @@ class ApiKeyAdmin(ModelAdmin):
     """Never shows the hash; the token is on the page that answers its making, and nowhere else."""
 
     icon = "key"
+    empty_hint = _("Programs that call the API show a key; make one for each of them.")
     list_display = ("shown_name", "prefix", "user_id", "shown_scopes", "shown_state", "last_used", "expires")
     search_fields = ("name", "prefix")
     sortable_by = ()
@@ -116,11 +117,8 @@ class ApiKeyAdmin(ModelAdmin):
         return self._shown_once(request, obj, obj.token)
 
     def get_urls(self) -> list[URLPattern]:
-        urls: list[URLPattern] = super().get_urls()
-        return [
-            path(f"<uuid:key_id>/{name}/", self.admin_site.admin_view(view), name=f"conversations_apikey_{name}")
-            for name, view in (("revoke", self.revoke), ("replace", self.replace))
-        ] + urls
+        verbs = {"revoke": self.revoke, "replace": self.replace}
+        return [*self.urls_below("<uuid:key_id>", verbs), *super().get_urls()]
 
     @method_decorator(require_POST)
     def revoke(self, request: HttpRequest, key_id: UUID) -> HttpResponse:

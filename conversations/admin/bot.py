@@ -22,6 +22,7 @@ class BotAdmin(ReadOnlyAdmin):
     """Read only: a bot is started and stopped where it runs."""
 
     icon = "smart_toy"
+    empty_hint = _("manage.py bot --channel telegram runs one: docs/telegram.md.")
     in_palette = False
     list_display = ("account", "channel", "shown_state", "host", "pid", "started_at", "beat_at", "stopped_at")
     ordering = ("channel", "account")

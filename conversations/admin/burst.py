@@ -41,6 +41,7 @@ class OpenBurstAdmin(ReadOnlyAdmin):
 
     in_palette = False
     icon = "hourglass_top"
+    empty_hint = _("A burst is here only while it is open: from the first message until the person is quiet.")
     list_display = (
         "talk", "interview_step", "shown_size", "shown_left", "flush_at", "deadline", "extended_by_typing"
     )  # fmt: skip

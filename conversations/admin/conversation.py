@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -11,8 +12,9 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import F, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
-from django.urls import URLPattern, path
+from django.urls import URLPattern
 from django.utils.translation import gettext_lazy as _
 
 from config.admin import ChoicesDropdownFilter, DateRange, ReadOnlyAdmin, RecentValues, display
@@ -53,6 +55,7 @@ class ConversationAdmin(Desk, Playground, Following, Tuner, ReadOnlyAdmin):
     """Read only: what was said is not edited. Staff may speak in the agent's place."""
 
     icon = "forum"
+    empty_hint = _("A conversation begins when somebody writes to a bot, over the API, or in the playground.")
     list_display = ("name", "channel", "user_id", "shown_mode", "shown_count", "last_message_at")
     list_filter = (ByChannel, ("mode", ChoicesDropdownFilter), ByAgent, ("last_message_at", DateRange))
     list_filter_submit = True
@@ -86,26 +89,15 @@ class ConversationAdmin(Desk, Playground, Following, Tuner, ReadOnlyAdmin):
         return queryset.filter(condition), False
 
     def get_urls(self) -> list[URLPattern]:
-        views = {"message/<int:index>": self.message_text, "take-over": self.take_over}
-        views |= {"hand-back": self.hand_back, "reply": self.reply}
-        views |= {"say": self.say, "typing": self.typing, "events": self.events}
-        urls: list[URLPattern] = super().get_urls()
-        pages = {"playground": self.playground, "tuner": self.tuner, "said/<uuid:message_id>": self.said}
-        of_all = [
-            path(
-                f"{where}/", self.admin_site.admin_view(view), name=f"conversations_conversation_{where.split('/')[0]}"
-            )
-            for where, view in pages.items()
-        ]
-        of_one = [
-            path(
-                f"<uuid:conversation_id>/{where}/",
-                self.admin_site.admin_view(view),
-                name=f"conversations_conversation_{where.split('/')[0].replace('-', '_')}",
-            )
-            for where, view in views.items()
-        ]
-        return of_all + of_one + urls
+        views: dict[str, Callable[..., HttpResponseBase]] = {
+            "message/<int:index>": self.message_text, "take-over": self.take_over, "hand-back": self.hand_back,
+            "reply": self.reply, "say": self.say, "typing": self.typing, "events": self.events,
+        }  # fmt: skip
+        pages: dict[str, Callable[..., HttpResponseBase]] = {
+            "playground": self.playground, "tuner": self.tuner, "said/<uuid:message_id>": self.said,
+        }  # fmt: skip
+        of_one = self.urls_below("<uuid:conversation_id>", views)
+        return [*self.urls_below("", pages), *of_one, *super().get_urls()]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

@@ -63,6 +63,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     in_palette = False
     icon = "outgoing_mail"
+    empty_hint = _("Answers stand here on their way to people. Write to an agent in the playground to see one.")
     list_display = (
         "created_at", "shown_status", "talk", "where", "channel", "attempts", "shown_error", "resolved_by",
     )  # fmt: skip

@@ -11,7 +11,7 @@ from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as now_gettext
 from django.utils.translation import gettext_lazy as _
@@ -36,6 +36,7 @@ class ImportBatchAdmin(ReadOnlyAdmin):
     """The command imports; here is what came of it. Undoing takes the permission to delete imports."""
 
     icon = "move_to_inbox"
+    empty_hint = _("manage.py import_conversations FILE brings conversations in from another system: docs/import.md.")
     in_palette = False
     list_display = ("created_at", "shown_origin", "kind", "shown_status", "brought", "known", "rejected", "updated_at")
     list_display_links = ("created_at", "shown_origin")
@@ -50,13 +51,8 @@ class ImportBatchAdmin(ReadOnlyAdmin):
         return super().get_queryset(request).defer("report", "position")  # type: ignore[no-any-return]
 
     def get_urls(self) -> list[URLPattern]:
-        urls: list[URLPattern] = super().get_urls()
         verbs = {"undo": self.undo, "retry": self.retry}
-        ours = [
-            path(f"<uuid:batch_id>/{name}/", self.admin_site.admin_view(view), name=f"conversations_importbatch_{name}")
-            for name, view in verbs.items()
-        ]
-        return ours + urls
+        return [*self.urls_below("<uuid:batch_id>", verbs), *super().get_urls()]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -148,6 +144,7 @@ class ImportRejectAdmin(ReadOnlyAdmin):
     """What was read and not stored, with the reason; storing it after all takes the permission to change rejects."""
 
     icon = "report"
+    empty_hint = _("What an import could not store waits here, each with its reason.")
     in_palette = False
     list_display = ("created_at", "shown_reason", "place", "shown_detail", "shown_state")
     list_filter = (ByImport, ("reason", ChoicesDropdownFilter), ("state", ChoicesDropdownFilter))

@@ -14,6 +14,7 @@ class OutageAdmin(ReadOnlyAdmin):
     """Read only: what was said then stands in the transcripts, with `journal` in its metadata."""
 
     icon = "power_off"
+    empty_hint = _("No bot has had to answer without the database.")
     in_palette = False
     list_display = ("began_at", "ended_at", "shown_minutes", "channel", "account", "updates", "answers", "shown_lost")
     list_filter = (("ended_at", DateRange),)

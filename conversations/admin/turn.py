@@ -40,6 +40,7 @@ class TurnAdmin(ReadOnlyAdmin):
 
     in_palette = False
     icon = "swap_horiz"
+    empty_hint = _("A burst that was quiet long enough becomes a turn. Write to an agent in the playground to see one.")
     list_display = (
         "created_at", "shown_status", "trigger", "talk", "shown_size", "shown_waited", "shown_late", "attempts",
         "shown_tokens",

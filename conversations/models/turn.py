@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
 
 from config.columns import clock, new_id
@@ -114,4 +116,5 @@ class Turn(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.flush_id
+        """Turns have no names: the moment it was sealed tells it from the others of its conversation."""
+        return date_format(timezone.localtime(self.created_at), "DATETIME_FORMAT") if self.created_at else ""

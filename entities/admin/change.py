@@ -41,6 +41,7 @@ class EntityChangeAdmin(ReadOnlyAdmin):
     """Written by triggers; put back on the page of the row."""
 
     icon = "account_tree"
+    empty_hint = _("Whenever a value changes, this list says who changed it, and because of which message.")
     in_palette = False
     list_display = ("created_at", "row", "shown_field", "before", "after", "writer", "sentence")
     list_display_links = None

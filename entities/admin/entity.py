@@ -13,7 +13,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.urls import URLPattern, path
+from django.urls import URLPattern
 from django.utils.decorators import method_decorator
 from django.utils.functional import Promise
 from django.utils.text import capfirst
@@ -95,6 +95,7 @@ class EntityAdmin(ModelAdmin):
 
     form = EntityForm
     in_palette = True
+    empty_hint = _("Agents and staff write these, and each value remembers where it came from.")
     list_filter_submit = True
     list_per_page = 50
     ordering = ("-id",)  # the newest first, by the primary key
@@ -236,16 +237,8 @@ class EntityAdmin(ModelAdmin):
     # --- verbs ---
 
     def get_urls(self) -> list[URLPattern]:
-        views = (self.forget_row, self.restore_row, self.revert_value)
-        urls: list[URLPattern] = super().get_urls()
-        return [
-            path(
-                f"<uuid:entity_id>/{name}/",
-                self.admin_site.admin_view(view),
-                name=f"entities_{self.opts.model_name}_{name}",
-            )
-            for name, view in zip(VERBS, views, strict=True)
-        ] + urls
+        views = dict(zip(VERBS, (self.forget_row, self.restore_row, self.revert_value), strict=True))
+        return [*self.urls_below("<uuid:entity_id>", views), *super().get_urls()]
 
     @method_decorator(require_POST)
     def forget_row(self, request: HttpRequest, entity_id: UUID) -> HttpResponse:

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as now_gettext
 from django.utils.translation import gettext_lazy as _
@@ -48,6 +48,7 @@ class SchemaChangeAdmin(ReadOnlyAdmin):
     """The list is read only; a page of its own shows, asks and decides."""
 
     icon = "architecture"
+    empty_hint = _("A small document asks for a table or a column, and you see what it would do: docs/mechanic.md.")
     list_display = ("title", "shown_state", "origin", "proposed_by", "approved_by", "created_at", "applied_at")
     list_filter = ("state", "origin")
     sortable_by = ()
@@ -55,13 +56,8 @@ class SchemaChangeAdmin(ReadOnlyAdmin):
     actions = None
 
     def get_urls(self) -> list[URLPattern]:
-        urls: list[URLPattern] = super().get_urls()
         views: dict[str, Callable[..., HttpResponse]] = {name: getattr(self, name) for name in VERBS}
-        ours = [
-            path(f"<uuid:change_id>/{name}/", self.admin_site.admin_view(view), name=f"entities_schemachange_{name}")
-            for name, view in views.items()
-        ]
-        return [*ours, *urls]
+        return [*self.urls_below("<uuid:change_id>", views), *super().get_urls()]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("entities.add_schemachange"))

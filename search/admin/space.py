@@ -37,7 +37,7 @@ class SpaceAdmin(ReadOnlyAdmin):
     list_before_template = "search/spaces.html"
     fieldsets = [
         (None, {"fields": ["model", "dimensions", "shown_status", "error", "error_at", "failures", "paused_until"]}),
-        (_("Entries"), {"fields": ["entries", "embedded", "pending", "failed", "stale", "counted_at", "counting_ms"]}),
+        (_("Entries"), {"fields": ["entries", "embedded", "pending", "failed", "stale", "counted_at", "took"]}),
         (_("Life"), {"fields": ["created_at", "copied_at", "activated_at", "retired_at", "cleared_at"]}),
     ]
 
@@ -51,6 +51,10 @@ class SpaceAdmin(ReadOnlyAdmin):
     @display(description=_("status"), ordering="status", label=COLOURS)
     def shown_status(self, space: Space) -> tuple[str, str]:
         return space.status, str(Status(space.status).label)
+
+    @display(description=_("counting took, ms"))
+    def took(self, space: Space) -> str:
+        return f"{space.counting_ms:.1f}" if space.counting_ms is not None else "–"
 
     @display(description=_("trouble"))
     def trouble(self, space: Space) -> str:

@@ -18,6 +18,7 @@ class UnembeddedAdmin(ReadOnlyAdmin):
     """Entries the model has not seen, or does not take."""
 
     icon = "hourglass_top"
+    empty_hint = _("Every entry of the index has its vector.")
     in_palette = False
     list_display = ["beginning", "shown_state", "attempts", "due_at", "error"]
     list_display_links = ["beginning"]
@@ -40,6 +41,7 @@ class PendingAdmin(ReadOnlyAdmin):
     """Rows that changed a moment ago; one that stays here has an error."""
 
     icon = "pending"
+    empty_hint = _("Whatever changed is in the index.")
     in_palette = False
     list_display = ["entity_type", "entity_id", "attempts", "error", "created_at"]
     list_per_page = 50

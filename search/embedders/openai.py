@@ -6,12 +6,14 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import openai
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from search.embedders import EmbedderError, check
+from search.embedders.configured import Configured
 
 logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line per request, with nothing in it that ours lack
 
@@ -24,10 +26,11 @@ TEXT_REFUSED = {400, 413, 422}
 SET_UP_WRONGLY = {401, 403, 404}
 
 
-class OpenAIEmbedder:
+class OpenAIEmbedder(Configured):
     """One client, whose connections are reused. Attempts are the caller's business."""
 
     name = "openai"
+    default, known = DEFAULT, DIMENSIONS
     remote = True  # nothing to load before the first question
 
     def __init__(self, model: str, dimensions: int) -> None:
@@ -41,21 +44,12 @@ class OpenAIEmbedder:
         native = DIMENSIONS.get(model)
         self._shorter = dimensions if model.startswith(SHORTENS) and native != dimensions else openai.omit
 
-    @classmethod
-    def from_settings(cls) -> Self:
-        model = settings.EMBEDDINGS_MODEL or DEFAULT
-        return cls(model, settings.EMBEDDINGS_DIMENSIONS or DIMENSIONS.get(model, 0))
-
-    @classmethod
-    def of(cls, model: str, dimensions: int) -> Self:
-        return cls(model, dimensions)
-
     def trouble(self) -> str:
         """Why it cannot work, without asking the server; empty if it may."""
         if not (settings.EMBEDDINGS_API_KEY or settings.EMBEDDINGS_BASE_URL):
-            return "No key: set EMBEDDINGS_API_KEY, or OPENAI_API_KEY"
+            return _("No key: set EMBEDDINGS_API_KEY, or OPENAI_API_KEY")
         if not self.dimensions:
-            return f"How many dimensions has {self.model}? Set EMBEDDINGS_DIMENSIONS"
+            return _("How many dimensions has %s? Set EMBEDDINGS_DIMENSIONS") % self.model
         return ""
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> list[list[float]]:

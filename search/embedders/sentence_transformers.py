@@ -6,11 +6,13 @@ import threading
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Self
+from typing import Any
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from search.embedders import SENTENCE_TRANSFORMERS, EmbedderError, check
+from search.embedders.configured import Configured
 
 LIBRARY = "sentence_transformers"
 DEFAULT = "paraphrase-multilingual-MiniLM-L12-v2"
@@ -18,10 +20,11 @@ DIMENSIONS = {DEFAULT: 384, "all-MiniLM-L6-v2": 384, "all-mpnet-base-v2": 768, "
 TRY_AGAIN = 300.0  # seconds: neither a library nor a model appears by itself soon
 
 
-class SentenceTransformersEmbedder:
+class SentenceTransformersEmbedder(Configured):
     """Loads at the first text, once per process."""
 
     name = "sentence-transformers"
+    default, known = DEFAULT, DIMENSIONS
 
     def __init__(self, model: str, dimensions: int) -> None:
         self.model, self.dimensions = f"{SENTENCE_TRANSFORMERS}{model}", dimensions
@@ -29,21 +32,12 @@ class SentenceTransformersEmbedder:
         self.last_error = ""
         self._named, self._loaded, self._loading = model, None, threading.Lock()
 
-    @classmethod
-    def from_settings(cls) -> Self:
-        model = settings.EMBEDDINGS_MODEL or DEFAULT
-        return cls(model, settings.EMBEDDINGS_DIMENSIONS or DIMENSIONS.get(model, 0))
-
-    @classmethod
-    def of(cls, model: str, dimensions: int) -> Self:
-        return cls(model, dimensions)
-
     def trouble(self) -> str:
         """Why it cannot work, without loading it; empty if it may."""
         if find_spec(LIBRARY) is None:
-            return "The library is not installed: pip install sentence-transformers"
+            return _("The library is not installed: pip install sentence-transformers")
         if not self.dimensions:
-            return f"How many dimensions has {self._named}? Set EMBEDDINGS_DIMENSIONS"
+            return _("How many dimensions has %s? Set EMBEDDINGS_DIMENSIONS") % self._named
         return ""
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> list[list[float]]:

@@ -35,7 +35,7 @@ class State:
     says: str | Promise
     chosen: bool
     ready: bool
-    trouble: str  # why it is not ready, in English
+    trouble: str  # why it is not ready
     model: str = ""
     dimensions: int = 0
     last_error: str = ""  # of this process

@@ -3,6 +3,8 @@
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from django.contrib import admin
@@ -11,9 +13,12 @@ from django.db import models
 from django.http import HttpRequest
 from django.test import Client, RequestFactory
 from django.urls import reverse
+from django.utils.formats import date_format
+from django.utils.translation import override
+from unfold.utils import display_for_label
 
 from config import dashboard, health, navigation, translations
-from config.admin import ModelAdmin
+from config.admin import ModelAdmin, display
 from config.site import FOUND_PER_MODEL, Site
 
 pytestmark = pytest.mark.django_db
@@ -90,6 +95,48 @@ def test_the_menu_is_in_the_order_of_the_rooms(staff: Client) -> None:
     rooms = ["conversations", "entities", "agents", "search", "config", "auth", "django_q"]
     assert order == [room for room in rooms if room in order]
     assert [room["app_label"] for room in dashboard.start_page(request, {})["rooms"]] == order
+
+
+def test_an_empty_list_says_how_a_first_row_comes_about(staff: Client) -> None:
+    empty = staff.get("/admin/conversations/turn/").content.decode()
+    assert "Write to an agent in the playground" in empty
+    assert "Reset filters" not in empty
+    narrowed = staff.get("/admin/conversations/turn/?status__exact=failed").content.decode()
+    assert "Reset filters" in narrowed
+
+
+def test_a_state_without_a_colour_is_shown_by_its_name() -> None:
+    @display(description="state", label={"kept": "info"})
+    def state(_row: object) -> tuple[str, str]:
+        return "gone", "removed by the policy"
+
+    badge = display_for_label(state(None), "-", state.label)  # type: ignore[attr-defined]
+    assert "removed by the policy" in badge
+    assert "gone" not in badge
+    assert str(state(None)) == "removed by the policy", "a page of one row prints the value as it is"
+
+
+def test_permissions_are_named_in_the_language_of_the_page(staff: Client) -> None:
+    staff.cookies["django_language"] = "ru"
+    page = staff.get("/admin/auth/group/add/").content.decode()
+    assert "Разговоры | ход | просматривать" in page
+    assert "Can view turn" not in page
+
+
+def test_times_carry_their_zone() -> None:
+    moment = datetime(2026, 11, 26, 9, 5, tzinfo=UTC)
+    for language, written in (("en", "2026-11-26 09:05 UTC"), ("ru", "26.11.2026 09:05 UTC")):
+        with override(language):
+            assert date_format(moment, "SHORT_DATETIME_FORMAT").replace("\u00a0", " ") == written
+
+
+def test_a_page_that_refuses_a_form_keeps_its_styles_in_development(staff: Client, settings: Any) -> None:
+    settings.DEBUG = True
+    response = staff.post("/admin/entities/schemachange/add/", {"document": "nonsense"})
+    directives = dict(part.strip().split(" ", 1) for part in response["Content-Security-Policy"].split(";"))
+    assert response.status_code == 400
+    assert "'self'" in directives["style-src"]
+    assert "'self'" in directives["script-src"]
 
 
 @pytest.mark.parametrize("path", ["/admin/", "/admin/login/", "/admin/auth/user/", "/healthz", "/nowhere"])

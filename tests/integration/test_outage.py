@@ -162,7 +162,7 @@ def test_staff_learn_of_it(one: Bot) -> None:
     assert AuditEntry.objects.filter(action="outage.stored", subject_id=str(row.pk)).count() == 1
     result = bots.outages()
     assert not result.ok
-    assert "1 updates, 1 answers" in result.detail
+    assert "updates: 1, answers: 1" in result.detail
 
 
 def test_what_could_not_be_answered_is_answered_afterwards(one: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -456,7 +456,7 @@ def test_staff_read_of_bots_and_outages_in_the_admin(one: Bot, admin_client: Any
     page = admin_client.get("/admin/conversations/outage/").content.decode()
     assert "console" in page
     start = admin_client.get("/admin/").content.decode()
-    assert "1 updates, 1 answers" in start
+    assert "updates: 1, answers: 1" in start
     BotRow.objects.update(stopped_at=None, beat_at=Now() - timedelta(minutes=5))
     assert "has given no sign" in bots.bots().detail
     assert "no sign of life" in admin_client.get("/admin/conversations/bot/").content.decode()

@@ -165,7 +165,7 @@ def test_readiness_wants_due_work_to_be_started() -> None:
     assert not numbers.queue().ok
     QueuedTask.objects.filter(pk=task_id).update(state="dead", error="x")
     assert numbers.queue().ok
-    assert "1 given up" in numbers.queue().detail
+    assert "given up: 1" in numbers.queue().detail
 
 
 def test_the_numbers_are_told(client: Client) -> None:

@@ -264,7 +264,7 @@ def test_the_palette_hands_on_what_was_typed(admin_client: Client) -> None:
 
 def test_the_start_page_tells_of_coverage(admin_client: Client, talk: UUID) -> None:
     page = admin_client.get("/admin/").content.decode()
-    assert "3 entries, 3 of them embedded" in page
+    assert "entries: 3, embedded: 3" in page
 
 
 def test_the_page_asks_the_database_a_fixed_number_of_times(

@@ -15,6 +15,7 @@ from uuid import UUID
 
 import structlog
 from django.db import DatabaseError, InterfaceError, connection
+from django.utils.translation import gettext as _
 
 from conversations import live, log
 from conversations.channels import Order
@@ -97,7 +98,7 @@ class Chat:
     def say(self, line: str) -> None:
         """Hand a line over to be stored; it is shown at once."""
         if self.screen.editor is not None:  # other terminals have shown it themselves
-            self.screen.say(YOU, line)
+            self.screen.say(str(YOU), line)
         self.under_way += 1
         self.jobs.put(partial(self._store, updates.written(line)))
 
@@ -111,14 +112,17 @@ class Chat:
             case "quit" | "exit":
                 return False
             case "help" | "start":
-                self.screen.note(commands.HELP)
+                self.screen.note(str(commands.HELP))
             case "history":
                 for entry in log.history(self.id):
                     self._show(entry.role, entry.content, entry.author)
             case "reset":
                 self.start_over()
             case other:
-                self.screen.note(f"There is no command /{other}. There are: /{', /'.join(commands.COMMANDS)}.")
+                self.screen.note(
+                    _("There is no command /%(given)s. There are: %(known)s.")
+                    % {"given": other, "known": ", ".join(f"/{name}" for name in commands.COMMANDS)}
+                )
         return True
 
     def sign(self) -> None:
@@ -131,7 +135,7 @@ class Chat:
 
     def start_over(self) -> None:
         if self.under_way:
-            self.screen.note("One moment: a message is still being stored.")
+            self.screen.note(_("One moment: a message is still being stored."))
             return
         carry_out(self.id, "reset", by=f"console {updates.who(self.order)}")
         self.seen = -1
@@ -154,10 +158,10 @@ class Chat:
         try:
             received = self.outage.handle(update, key=update["id"])
         except StoppedError:
-            return ("not stored", "It was not stored: the database is away.")
+            return ("not stored", _("It was not stored: the database is away."))
         except Exception as error:
             logger.error("line refused", reason=type(error).__name__, exc_info=error)
-            return ("not stored", f"It was not stored: {error}")
+            return ("not stored", _("It was not stored: %s") % error)
         return ("stored", received and str(received.entry.id))
 
     def _happened(self, happened: Happened) -> None:
@@ -211,7 +215,7 @@ class Chat:
         if role == "assistant":
             self.screen.say(author or self.name, content)
         elif role == "user" and self.screen.labels:
-            self.screen.say(YOU, content)
+            self.screen.say(str(YOU), content)
 
     # --- what is being waited for ---
     def is_over(self) -> bool:
@@ -235,16 +239,16 @@ class Chat:
 
     def status(self) -> str:
         if self.outage.standing_in:
-            return "no database"
+            return _("no database")
         if self.state.get("mode") == "manual":
-            return "staff answer"
+            return _("staff answer")
         if self._running:
-            return "thinking"
+            return _("thinking")
         bursts = self.state.get("bursts") or []
         if bursts:
             due = max(datetime.fromisoformat(burst["flush_at"]) for burst in bursts)
             left = (due - datetime.now().astimezone()).total_seconds() - self.skew
-            return f"listening {max(0, round(left))} s" if left < 1000 else "listening"
+            return _("listening %d s") % max(0, round(left)) if left < 1000 else _("listening")
         return ""
 
 

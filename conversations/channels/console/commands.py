@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from django.utils.translation import gettext_lazy as _
+
 from conversations.burst import command_in
 
-HELP = """\
+HELP = _(
+    """\
 Write as many messages as you like: the answer comes when you have been quiet for a moment.
 /history  what was said before
 /reset    start over; what was said is marked deleted
 /help     this
 /quit     leave; the conversation goes on next time (also Ctrl-D, or Ctrl-C in an empty line)"""
+)
 COMMANDS = ("help", "history", "reset", "quit")
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from django.conf import settings
 from django.core.management import call_command
 from django.db import InterfaceError, OperationalError
+from django.utils.translation import gettext as _
 
 from config import health
 from config.queue import numbers
@@ -25,7 +26,7 @@ def prepare(say: Callable[[str], object]) -> None:
         return
     if settings.EMBEDDED_DATABASE is None:
         raise ChannelUnavailableError(f"The database does not fit this code ({found.detail}). {found.fix}")
-    say("Preparing the database, once")
+    say(_("Preparing the database, once"))
     call_command("migrate", verbosity=0)
     call_command("demo", verbosity=0)
 

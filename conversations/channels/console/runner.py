@@ -7,10 +7,12 @@ import os
 import select
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from agents.offline import known
 from conversations.channels import ChannelUnavailableError, Order
@@ -46,7 +48,7 @@ def run(order: Order) -> None:
         screen.speaker = chat.name
         stack.enter_context(chat.opened())
         if typed:
-            screen.note(f"You talk to {chat.name}. Write as many messages as you like; /help tells more.")
+            screen.note(_("You talk to %s. Write as many messages as you like; /help tells more.") % chat.name)
         if screen.editor is not None:
             _keys(chat, screen.editor)
         else:
@@ -71,22 +73,33 @@ def _outage(stack: ExitStack, order: Order, screen: Screen) -> Outage:
     raise ChannelUnavailableError(f"{TERMINALS} terminals are open already.")
 
 
+def _typed(chat: Chat) -> Iterator[bytes | None]:
+    """What the keyboard sends, b"" once at its end, and None for a look around: what happened is on the screen."""
+    keyboard, looked, ended = sys.stdin.fileno(), time.monotonic(), False
+    while not chat.order.stop.asked:
+        chat.catch_up()
+        chat.screen.show(chat.status())
+        yield None
+        inputs = [chat.woken, chat.order.stop.fileno(), *([] if ended else [keyboard])]
+        ready = select.select(inputs, [], [], REDRAW)[0]
+        if chat.woken in ready:
+            os.read(chat.woken, 4096)
+        if time.monotonic() - looked > LOOK_FOR_WORKER:
+            looked = time.monotonic()
+            chat.look_for_worker()
+        if keyboard in ready:
+            data = os.read(keyboard, 65536)
+            ended = not data
+            yield data
+
+
 def _keys(chat: Chat, editor: Editor) -> None:
     """A terminal that can draw: the line to write in stays where it is while answers arrive above it."""
-    signed, looked = 0.0, time.monotonic()
-    with key_by_key(chat.screen) as keyboard:
-        while not chat.order.stop.asked:
-            chat.catch_up()
-            chat.screen.show(chat.status())
-            ready, _, _ = select.select([keyboard, chat.woken, chat.order.stop.fileno()], [], [], REDRAW)
-            if chat.woken in ready:
-                os.read(chat.woken, 4096)
-            if time.monotonic() - looked > LOOK_FOR_WORKER:
-                looked = time.monotonic()
-                chat.look_for_worker()
-            if keyboard not in ready:
+    signed = 0.0
+    with key_by_key(chat.screen):
+        for data in _typed(chat):
+            if data is None:
                 continue
-            data = os.read(keyboard, 65536)
             for asked in editor.feed(data) if data else [Asked.QUIT]:
                 if asked is Asked.CLEAR_SCREEN:
                     chat.screen.clear()
@@ -100,28 +113,17 @@ def _keys(chat: Chat, editor: Editor) -> None:
 
 def _lines(chat: Chat) -> None:
     """A pipe, or a terminal that cannot draw: lines in, lines out; a pipe's end waits for the last answer."""
-    rest, ended, looked = b"", False, time.monotonic()
-    while not chat.order.stop.asked:
-        chat.catch_up()
-        chat.screen.show(chat.status())
-        if ended and chat.is_over():
-            return
-        keyboard, inputs = sys.stdin.fileno(), [chat.woken, chat.order.stop.fileno()]
-        ready, _, _ = select.select(inputs if ended else [*inputs, keyboard], [], [], REDRAW)
-        if chat.woken in ready:
-            os.read(chat.woken, 4096)
-        if time.monotonic() - looked > LOOK_FOR_WORKER:
-            looked = time.monotonic()
-            chat.look_for_worker()
-        if keyboard not in ready:
+    rest, ended = b"", False
+    for data in _typed(chat):
+        if data is None:
+            if ended and chat.is_over():
+                return
             continue
-        data = os.read(keyboard, 65536)
         *lines, rest = (rest + data).split(b"\n") if data else [rest, b""]
         for line in lines:
             if not chat.enter(line.decode(errors="replace").rstrip("\r")):
                 return
-        if not data:
-            ended = True
+        ended = not data
 
 
 def _log_to_file() -> None:

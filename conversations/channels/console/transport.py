@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import sys
@@ -12,12 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
+from django.utils.translation import gettext_lazy as _
+
 from config.text import UNSEEN
 from conversations.channels import Address, Result, Sent
 from conversations.channels.console.editor import Editor, fitting, width
 
 LABEL = 15  # columns for who speaks, and for what is being waited for
-YOU = "you"
+YOU = _("you")
+COUNTDOWN = re.compile(r"(\s*\d+\s*\w*)?[.…\s]*\Z")
 DIM, BOLD, PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[0m"
 
 
@@ -39,7 +43,7 @@ class Screen:
         return Sent(key)
 
     def show_typing(self, address: Address) -> None:  # noqa: ARG002
-        self.show("thinking")
+        self.show(str(_("thinking")))
 
     # --- what stands there ---
     def say(self, who: str, text: str) -> None:
@@ -62,16 +66,16 @@ class Screen:
     def show(self, status: str) -> None:
         """Say what is being waited for; a screen without a line to write in says only what is new."""
         status = status and f"{status}{self.dots}"
-        if self.editor is None and self.labels and status.rstrip("0123456789 s.…") not in ("", self.status):
+        if self.editor is None and self.labels and _lasting(status) not in ("", self.status):
             self._put(f"{' ' * LABEL} {self.bar} ({status})\n")
-        self.status = status if self.editor is not None else status.rstrip("0123456789 s.…")
+        self.status = status if self.editor is not None else _lasting(status)
         self.draw()
 
     def draw(self) -> None:
         """Draw the line to write in, where it changed."""
         if self.editor is None:
             return
-        label = _right(self.status or YOU, self.dots)
+        label = _right(self.status or str(YOU), self.dots)
         shown = "".join("↵" if letter == "\n" else letter for letter in UNSEEN.sub("·", self.editor.text))
         before, behind = fitting(shown, self.editor.cursor, self.columns - LABEL - 3)
         style = DIM if self.status else BOLD
@@ -107,6 +111,11 @@ class Screen:
 
 def _wrapped(text: str, room: int) -> list[str]:
     return [part for line in text.splitlines() or [""] for part in textwrap.wrap(line, room) or [""]]
+
+
+def _lasting(status: str) -> str:
+    """What is waited for, without the seconds that are left, in whatever language."""
+    return COUNTDOWN.sub("", status)
 
 
 def _right(label: str, dots: str) -> str:

@@ -11,14 +11,14 @@ from conversations.models import RejectReason
 
 Names = Mapping[str, tuple[str, ...]]
 NAMES: Names = {
-    "role": ("role", "sender", "from", "type"),
-    "content": ("content", "text", "message", "body"),
+    "role": ("role", "sender", "speaker", "from", "type"),
+    "content": ("content", "text", "message", "body", "utterance"),
     "created": ("timestamp", "created_at", "createdAt", "create_time", "date", "time", "at", "ts"),
     "deleted": ("deleted_at", "deletedAt", "deleted"),
     "id": ("id", "message_id", "messageId", "uuid"),
     "author": ("author", "name"),
 }
-LISTS = ("messages", "conversation", "conversations", "dialog", "dialogue", "history", "turns")
+LISTS = ("messages", "conversation", "conversations", "dialog", "dialogue", "history", "turns", "utterances")
 MISSING = object()
 
 
@@ -30,7 +30,7 @@ def record_of(value: Any, chat: Chat, position: int, names: Names = NAMES) -> Re
     rest = dict(value)
     if isinstance(rest.get("data"), dict) and "content" in rest["data"] and "content" not in rest:
         rest |= rest.pop("data")  # as LangChain stores them: {"type": "human", "data": {"content": ...}}
-    found = {field: _take(rest, known) for field, known in names.items()}
+    found = {field: take(rest, known) for field, known in names.items()}
     metadata = rest.pop("metadata", None)
     if isinstance(metadata, dict):
         rest |= metadata
@@ -39,12 +39,47 @@ def record_of(value: Any, chat: Chat, position: int, names: Names = NAMES) -> Re
     return Record(chat, position, metadata=rest or None, **found)
 
 
-def _take(rest: dict[str, Any], names: tuple[str, ...]) -> Any:
+def look(value: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+    """What stands under the first of the names that is there; `a.b` is b in the object a. Nothing is null."""
+    return next((found for name in names if (found := _at(value, name)) is not MISSING), None)
+
+
+def has(value: Mapping[str, Any], names: tuple[str, ...]) -> bool:
+    return any(_at(value, name) is not MISSING for name in names)
+
+
+def take(rest: dict[str, Any], names: tuple[str, ...]) -> Any:
+    """The same, taken out; what stands around it stays."""
     for name in names:
         value = rest.pop(name, MISSING)
+        if value is MISSING and "." in name:
+            value = _take_inside(rest, name)
         if value is not MISSING:
             return value
     return None
+
+
+def _at(value: Any, name: str) -> Any:
+    if not isinstance(value, Mapping):
+        return MISSING
+    if name in value:
+        return value[name]
+    head, dot, rest = name.partition(".")
+    return _at(value.get(head), rest) if dot else MISSING
+
+
+def _take_inside(rest: dict[str, Any], name: str) -> Any:
+    """Out of a copy of the object inside: what was read is kept as it was for a reject."""
+    head, _, tail = name.partition(".")
+    if not isinstance(rest.get(head), dict):
+        return MISSING
+    inner = dict(rest[head])
+    value = inner.pop(tail, MISSING)
+    if value is MISSING and "." in tail:
+        value = _take_inside(inner, tail)
+    if value is not MISSING:
+        rest[head] = inner
+    return value
 
 
 def messages_in(value: Any) -> list[Any] | None:

@@ -176,6 +176,17 @@ MESSAGES = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "
         ("\n".join(json.dumps({**m, "session_id": s}) for m in MESSAGES for s in "xyz"), "flat.jsonl", 3),
         (b"\xef\xbb\xbf" + json.dumps(MESSAGES, indent=2).encode(), "bom.json", 1),
         ([{"type": "human", "data": {"content": "a"}}, {"type": "ai", "data": {"content": "b"}}], "chain.json", 1),
+        (
+            [
+                {
+                    "dialogue_id": n,
+                    "turns": [{"speaker": "USER", "utterance": "a"}, {"speaker": "bot", "utterance": "b"}],
+                }
+                for n in range(2)
+            ],
+            "schema_guided.json",
+            2,
+        ),
     ],
 )
 def test_json_is_understood_in_the_shapes_people_have(
@@ -205,6 +216,66 @@ def test_a_public_data_set_of_trees_is_read_by_a_mapping(tmp_path: Path) -> None
     ]  # fmt: skip
     assert found[0].metadata["lang"] == "en"
     assert (found[0].created_at.year, found[0].deleted_at, talk.deleted_count) == (2023, None, 1)
+
+
+UTTERANCES = [
+    {"index": 0, "speaker": "user", "text": "Two mochas, please.", "segments": [],
+     "annotations": [{"name": "api_call", "value": "get_menu_items", "context": "api_call_0"}]},
+    {"index": 1, "speaker": "assistant", "text": "Check the screen.", "segments": [], "annotations": []},
+]  # fmt: skip
+
+
+def test_a_public_data_set_of_spoken_orders_is_read_as_it_is(tmp_path: Path) -> None:
+    """In the shape of Taskmaster-4, with the commands of docs/import.md: a look, an import, and a second one."""
+    talks = [
+        {"conversation_id": f"dlg-{n}", "vertical": "Coffee", "scenario": f"Template {n}", "utterances": UTTERANCES}
+        for n in range(3)
+    ]
+    path, out = str(file(tmp_path, json.dumps(talks, indent=4), "orders.json")), StringIO()
+    for options in ({"dry_run": True}, {}, {}):
+        call_command("import_conversations", path, map=["title=scenario"], stdout=out, **options)
+    assert said() == [("user", "Two mochas, please."), ("assistant", "Check the screen.")] * 3
+    assert sorted(Conversation.objects.values_list("title", flat=True)) == ["Template 0", "Template 1", "Template 2"]
+    assert Message.objects.filter(metadata__annotations__0__value="get_menu_items").count() == 3
+    assert Conversation.objects.get(title="Template 1").metadata["vertical"] == "Coffee"
+    told = [line.split()[-1] for line in out.getvalue().splitlines() if line.startswith(("brought", "known", "reject"))]
+    assert told == ["6", "0", "0", "6", "0", "0", "0", "6", "0"]
+
+
+def test_names_inside_of_names_are_mapped_and_what_is_around_them_stays(tmp_path: Path) -> None:
+    turns = [{"by": {"kind": "user", "device": "phone"}, "said": {"text": {"en": "a", "de": "A"}}}]
+    talks = [{"head": {"number": 7, "place": "Riga"}, "body": {"turns": turns, "length": 1}}]
+    mapping = {
+        "messages": "body.turns", "conversation": "head.number", "role": "by.kind", "content": "said.text.en"
+    }  # fmt: skip
+    bring(file(tmp_path, talks), options=Options(columns=mapping))
+    assert said() == [("user", "a")]
+    kept = Message.objects.get().metadata
+    assert (kept["by"], kept["said"]) == ({"device": "phone"}, {"text": {"de": "A"}})
+    talk = Conversation.objects.get().metadata
+    assert (talk["import"]["key"], talk["head"], talk["body"]) == ("[7]", {"place": "Riga"}, {"length": 1})
+
+
+def test_a_list_of_another_name_is_told_with_the_option_that_names_it(tmp_path: Path) -> None:
+    path = file(tmp_path, [{"id": 1, "lines": MESSAGES}])
+    assert (
+        rehearse(path)
+        .problems["not_a_message"]
+        .examples[0]
+        .endswith("--map messages=lines, if that is its list of messages")
+    )
+    bring(path, options=Options(columns={"messages": "lines"}))
+    assert said() == [("user", "a"), ("assistant", "b")]
+
+
+def test_a_large_object_without_a_list_at_its_top_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conversations.legacy.sources.json_messages.TAKEN_WHOLE", 10)
+    path = file(tmp_path, {"id": 1, "inner": {"lines": MESSAGES}})
+    assert rehearse(path).problems["not_a_message"].count == 1
+    bring(path, options=Options(columns={"messages": "inner.lines"}))
+    assert said() == [("user", "a"), ("assistant", "b")]
 
 
 def test_a_large_object_is_entered_and_not_taken_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

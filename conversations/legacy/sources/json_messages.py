@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from conversations.legacy.blob import LISTS, NAMES, Names, record_of, records_in
+from conversations.legacy.blob import LISTS, NAMES, Names, has, look, record_of, records_in, take
 from conversations.legacy.errors import OptionError
 from conversations.legacy.json_stream import JsonStream, loads
 from conversations.legacy.records import Broken, Chat, Found, Place
@@ -17,7 +17,7 @@ from conversations.models import RejectReason
 TAKEN_WHOLE = 32 * 1024 * 1024  # bytes of a file that is one object
 FIRST_LINE = 16 * 1024 * 1024  # characters of it that are looked at
 OF_CHAT = {
-    "key": ("conversation_id", "session_id", "thread_id", "dialog_id", "id", "uuid"),
+    "key": ("conversation_id", "session_id", "thread_id", "dialog_id", "dialogue_id", "id", "uuid"),
     "user": ("user_id", "userId", "user"),
     "chat": ("chat_id", "chatId"),
     "title": ("title", "name", "topic", "subject"),
@@ -26,8 +26,9 @@ OF_CHAT = {
 FIELDS = {  # as --map calls them
     "conversation": "key", "user_id": "user", "chat_id": "chat", "title": "title", "role": "role",
     "content": "content", "created_at": "created", "deleted_at": "deleted", "id": "id", "author": "author",
+    "messages": "messages",
 }  # fmt: skip
-OF_LINE = {**OF_CHAT, "key": OF_CHAT["key"][:4]}  # in a line that is a message, `id` is the message's
+OF_LINE = {**OF_CHAT, "key": OF_CHAT["key"][:5]}  # in a line that is a message, `id` is the message's
 
 
 class JsonMessages(JsonFile):
@@ -38,7 +39,7 @@ class JsonMessages(JsonFile):
     def __init__(self, path: Path, options: Options) -> None:
         super().__init__(path, options)
         self.names, self.of_chat = _mapped(NAMES, options), _mapped(OF_CHAT, options)
-        self.of_line = _mapped(OF_LINE, options)
+        self.of_line, self.lists = _mapped(OF_LINE, options), _mapped({"messages": LISTS}, options)["messages"]
         self.lines = is_lines(path)
         self._offset, self._line = 0, 0
         self._file_chat = Chat(key_of(path.name), title=path.stem)
@@ -94,14 +95,17 @@ class JsonMessages(JsonFile):
     def _entered(self, stream: JsonStream) -> Iterator[Found]:
         """One conversation larger than memory should be: what stands before its messages says whose it is."""
         head: dict[str, Any] = {}
+        entered = False
         for name in stream.members():
-            if name in LISTS and stream.peek() == "[":
-                chat = self._chat({**head, name: []}, 0)
+            if name in self.lists and stream.peek() == "[":
+                entered, chat = True, self._chat({**head, name: []}, name, 0)
                 yield chat
                 for position in stream.elements():
                     yield record_of(stream.value(), chat, position, self.names)
             else:
                 head[name] = stream.value()
+        if not entered:
+            yield from self._found(head, 0)
 
     def _found(self, value: Any, item: int) -> Iterator[Found]:
         """A conversation, a list of messages, or one message."""
@@ -109,22 +113,21 @@ class JsonMessages(JsonFile):
             chat = Chat(key_of(self.path.name, item), title=f"{self.path.stem} {item}"[:200])
             yield chat
             yield from records_in(value, chat, self.names)
-        elif isinstance(value, dict) and any(isinstance(value.get(name), list) for name in LISTS):
-            yield from self._conversation(value, item)
+        elif isinstance(value, dict) and (name := self._list_in(value)):
+            chat = self._chat(value, name, item)
+            yield chat
+            yield from records_in(look(value, (name,)), chat, self.names)
         else:
             yield from self._message(value, item)
 
-    def _conversation(self, value: dict[str, Any], item: int) -> Iterator[Found]:
-        chat = self._chat(value, item)
-        yield chat
-        messages = next(value[name] for name in LISTS if isinstance(value.get(name), list))
-        yield from records_in(messages, chat, self.names)
+    def _list_in(self, value: dict[str, Any]) -> str | None:
+        return next((name for name in self.lists if isinstance(look(value, (name,)), list)), None)
 
-    def _chat(self, value: dict[str, Any], item: int) -> Chat:
+    def _chat(self, value: dict[str, Any], messages: str, item: int) -> Chat:
         """What an object says beside its messages."""
         rest = dict(value)
-        rest.pop(next(name for name in LISTS if isinstance(rest.get(name), list)))
-        named = {field: next((rest.pop(n) for n in names if n in rest), None) for field, names in self.of_chat.items()}
+        take(rest, (messages,))
+        named = {field: take(rest, names) for field, names in self.of_chat.items()}
         metadata = rest.pop("metadata", None)
         rest |= metadata if isinstance(metadata, dict) else {}
         key = key_of(named["key"]) if named["key"] is not None else key_of(self.path.name, item)
@@ -133,18 +136,25 @@ class JsonMessages(JsonFile):
 
     def _message(self, value: Any, item: int) -> Iterator[Found]:
         """Each line a message, most often with the name of its conversation."""
-        if not isinstance(value, dict) or not any(name in value for name in (*self.names["content"], "data", "role")):
-            found = record_of(value, self._file_chat, item)
-            reason = found.detail if isinstance(found, Broken) else "an object without role and text"
-            yield Broken(RejectReason.NOT_A_MESSAGE, f"item {item}", reason, value)
+        if not isinstance(value, dict) or not has(value, (*self.names["content"], *self.names["role"][:1], "data")):
+            yield Broken(RejectReason.NOT_A_MESSAGE, f"item {item}", self._why_not(value, item), value)
             return
-        named = {field: next((value[n] for n in names if n in value), None) for field, names in self.of_line.items()}
+        named = {field: look(value, names) for field, names in self.of_line.items()}
         chat = self._file_chat
         if named["key"] is not None or named["chat"] is not None:
             key = key_of(named["key"]) if named["key"] is not None else key_of(named["chat"], named["user"])
             chat = Chat(key, named["user"], named["chat"], created=named["created"])
         yield chat
         yield record_of(value, chat, item, self.names)
+
+    def _why_not(self, value: Any, item: int) -> str:
+        """What it is instead; where it has a list, the way to say that this is the list of messages."""
+        if not isinstance(value, dict):
+            found = record_of(value, self._file_chat, item)
+            return found.detail if isinstance(found, Broken) else ""
+        lists = [name for name, inner in value.items() if isinstance(inner, list)]
+        hint = f": --map messages={lists[0]}, if that is its list of messages" if lists else ""
+        return f"an object without role and text{hint}"
 
 
 def _mapped(names: Names, options: Options) -> Names:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TextIO
 
 from conversations.legacy.chunks import Chunk
 from conversations.legacy.report import Report
 
-WIDTH = 30
+WIDTH, NARROWEST = 30, 8  # of the bar itself; where less is left for it, the numbers stand alone
+COLUMNS = 80  # of a terminal that does not tell
 EVERY = {True: 0.2, False: 10.0}  # seconds between two signs, on a terminal and elsewhere
 
 
 class Bar:
-    """Fed with every chunk. The rate is that of this run, not of what an earlier one did."""
+    """Fed with every chunk. The rate is that of this run, not of what an earlier one did.
 
-    def __init__(self, out: TextIO, total: int | None) -> None:
-        self.out, self.total = out, total
+    `out` is the stream itself: what Django wraps around it ends every write with a line. `then` is what is done when
+    everything has been read.
+    """
+
+    def __init__(self, out: TextIO, total: int | None, then: str = "") -> None:
+        self.out, self.total, self.then = out, total, then
         self.live = out.isatty()
         self._began = self._told = time.monotonic()
         self._before: tuple[int, int] | None = None
@@ -25,7 +31,8 @@ class Bar:
         now = time.monotonic()
         if self._before is None:  # an import that goes on begins with what an earlier run did
             self._before, self._began = (chunk.done, report.read), now
-        if now - self._told >= EVERY[self.live]:
+        over = self.live and self.total is not None and chunk.done >= self.total
+        if over or now - self._told >= EVERY[self.live]:
             self._told = now
             self._say(self._line(chunk.done, report.read, now))
 
@@ -36,14 +43,33 @@ class Bar:
 
     def _line(self, done: int, read: int, now: float) -> str:
         first, before = self._before or (0, 0)
-        seconds = max(now - self._began, 0.001)
-        line = f"{read:,} messages, {(read - before) / seconds:,.0f}/s"
+        seconds = now - self._began
+        line = f"{read:,} messages" + (f", {(read - before) / seconds:,.0f}/s" if seconds > 0 else "")
         if not self.total:
             return line
         part = min(1.0, done / self.total)
         here = (done - first) / self.total
-        left = f", {_clock(seconds * (1 - part) / here)} left" if here > 0 else ""
-        return f"{'#' * int(part * WIDTH):.<{WIDTH}} {part:4.0%}  {line}{left}"
+        if part == 1 and self.then:
+            line += f", {self.then}"
+        elif here > 0 and seconds > 0:
+            line += f", {_clock(seconds * (1 - part) / here)} left"
+        return self._drawn(part, f"{part:4.0%}  {line}")
+
+    def _drawn(self, part: float, line: str) -> str:
+        """Never wider than the terminal: a line that goes over its edge cannot be taken back."""
+        if not self.live:
+            return f"{'#' * int(part * WIDTH):.<{WIDTH}} {line}"
+        room = self._columns() - 1
+        width = min(WIDTH, room - len(line) - 1)
+        line = f"{'#' * int(part * width):.<{width}} {line}" if width >= NARROWEST else line.lstrip()
+        return line[:room]
+
+    def _columns(self) -> int:
+        """Asked each time: windows are drawn wider and narrower while an import runs."""
+        try:
+            return os.get_terminal_size(self.out.fileno()).columns or COLUMNS
+        except OSError:
+            return COLUMNS
 
     def _say(self, line: str) -> None:
         self.out.write(f"\r\033[K{line}" if self.live else f"{line}\n")

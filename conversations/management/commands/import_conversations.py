@@ -1,9 +1,10 @@
 """`manage.py import_conversations`: bring conversations in from an older system, and take them back if need be."""
 
 import getpass
+import sys
 from argparse import ArgumentParser
 from datetime import tzinfo
-from typing import Any, TextIO, cast
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -22,6 +23,7 @@ from conversations.legacy.sources import Options
 from conversations.models import ImportBatch, ImportStatus, Role
 
 LISTED = 20
+INTERRUPTED = 130  # as a shell says of a program that Ctrl-C ended
 
 
 class Command(BaseCommand):
@@ -73,13 +75,13 @@ class Command(BaseCommand):
         except Error as error:
             raise CommandError(f"The import stopped and can be started again: {error}") from error
         except KeyboardInterrupt:
-            raise CommandError("Stopped. The same command goes on from here.") from None
+            raise CommandError("Stopped. The same command goes on from here.", returncode=INTERRUPTED) from None
 
     def _import(self, given: dict[str, Any], by: str) -> None:
         options, terms = _options(given), _terms(given)
         source = source_of(given["source"], given["format"], options)
         self.stdout.write(f"{source.kind}: {source.origin}")
-        bar = Bar(cast(TextIO, self.stderr), source.total())
+        bar = Bar(sys.stderr, source.total(), "" if given["dry_run"] else "comparing")
         if given["dry_run"]:
             report = batches.rehearse(source, terms, progress=bar)
             bar.close()

@@ -32,9 +32,12 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(known))
     parser.add_argument("--quick", action="store_true", help="small sizes: does it run at all?")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
-    chosen = parser.parse_args()
+    chosen, further = parser.parse_known_args()
     if unknown := set(chosen.names) - set(known):
         parser.error(f"no benchmark named {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    if further:
+        with_options(parser, chosen.names, further)
+        return
     if chosen.inside:
         inside(chosen.names[0], quick=chosen.quick)
         return
@@ -47,6 +50,14 @@ def main() -> None:
     print(table(rows))
     print(f"\nwritten to {written(rows, quick=chosen.quick)}")
     sys.exit(broken)
+
+
+def with_options(parser: argparse.ArgumentParser, names: list[str], options: list[str]) -> None:
+    """A benchmark with a `main` has options of its own: `relevance --data FILE`."""
+    module = importlib.import_module(f"benchmarks.{names[0]}") if len(names) == 1 else None
+    if module is None or not hasattr(module, "main"):
+        parser.error(f"unrecognized arguments: {' '.join(options)}")
+    module.main(options)
 
 
 def names() -> list[str]:

@@ -1,31 +1,25 @@
-"""Do the right texts come first? Labelled questions on the demo's talks, or on a file of yours.
+"""Do the right texts come first? Labelled questions on the demo's talks, or on a data set of yours.
 
-`python -m benchmarks.relevance --data FILE [--limit N]` takes one JSON object a line: `{"id": ..., "text": ...}` is a
-text, `{"query": ..., "relevant": [ids]}` a question. Beside precision@10 stands how much of the first places is right,
-of as many as there are relevant texts: that can reach 1.0, and it knows the order of the ten.
+`python -m benchmarks relevance --data FILE [--queries FILE]` takes CSV or JSON lines, as benchmarks/labelled.py tells.
+Beside precision@10 stands how much of the first places is right, of as many as there are relevant texts: that can reach
+1.0, and it knows the order of the ten.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
+from benchmarks.labelled import Question, lines, read
 from benchmarks.rounds import Row, row
 
 QUESTIONS = Path(__file__).parent / "data" / "questions.jsonl"
+MODES = ("hybrid", "vector", "keyword")
 DEPTH = 10
-
-
-@dataclass(frozen=True)
-class Question:
-    query: str
-    relevant: frozenset[str]
 
 
 def run(quick: bool = False) -> list[Row]:
@@ -38,23 +32,25 @@ def measure(texts: dict[str, str], questions: list[Question]) -> list[Row]:
     from search.query import search
 
     ids = indexed(texts)
-    modes = ("hybrid", "vector", "keyword")
-    precise: dict[str, list[float]] = {mode: [] for mode in modes}
-    ordered: dict[str, list[float]] = {mode: [] for mode in modes}
+    first: dict[str, list[float]] = {mode: [] for mode in MODES}
+    precise: dict[str, list[float]] = {mode: [] for mode in MODES}
+    ordered: dict[str, list[float]] = {mode: [] for mode in MODES}
     for question in questions:
-        for mode in modes:
+        for mode in MODES:
             found = [ids[hit.entity_id] for hit in search(question.query, mode=mode, limit=DEPTH).hits]
             places = min(DEPTH, len(question.relevant))
+            first[mode].append(len(question.relevant.intersection(found[:1])))
             precise[mode].append(len(question.relevant.intersection(found)) / DEPTH)
             ordered[mode].append(len(question.relevant.intersection(found[:places])) / places)
     means = {mode: statistics.mean(values) for mode, values in precise.items()}
     best = sum(min(DEPTH, len(question.relevant)) for question in questions) / len(questions) / DEPTH
     return [
-        *(row(f"precision@10, {mode}", means[mode], f"of {best:.3f}") for mode in modes),
+        *(row(f"precision@1, {mode}", statistics.mean(first[mode]), "") for mode in MODES),
+        *(row(f"precision@10, {mode}", means[mode], f"of {best:.3f}") for mode in MODES),
         row(
             "hybrid beside the better", means["hybrid"] / max(means["vector"], means["keyword"]), "x", ">= 1.0", "mode"
         ),
-        *(row(f"first places right, {mode}", statistics.mean(ordered[mode]), "") for mode in modes),
+        *(row(f"first places right, {mode}", statistics.mean(ordered[mode]), "") for mode in MODES),
     ]
 
 
@@ -69,6 +65,8 @@ def told() -> Iterator[tuple[str, str]]:
 
 def indexed(texts: dict[str, str]) -> dict[UUID, str]:
     """What the worker does, done to its end; the name of each message's text."""
+    from django.db import connection
+
     from conversations import log, sessions
     from search import embedding, indexing, spaces
 
@@ -85,24 +83,9 @@ def indexed(texts: dict[str, str]) -> dict[UUID, str]:
     while embedding.work(600):
         pass
     spaces.step()
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE search_index")  # as autovacuum does: which words are common is known from there
     return ids
-
-
-def lines(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open() as file:
-        yield from (json.loads(line) for line in file if line.strip())
-
-
-def read(path: Path, limit: int | None) -> tuple[dict[str, str], list[Question]]:
-    texts: dict[str, str] = {}
-    questions: list[Question] = []
-    for one in lines(path):
-        if "query" in one:
-            questions.append(Question(one["query"], frozenset(map(str, one["relevant"]))))
-        elif limit is None or len(texts) < limit:
-            texts[str(one["id"])] = one["text"]
-    known = [Question(asked.query, asked.relevant & texts.keys()) for asked in questions]
-    return texts, [asked for asked in known if asked.relevant]
 
 
 def shown(rows: Iterable[Row]) -> None:
@@ -110,12 +93,31 @@ def shown(rows: Iterable[Row]) -> None:
         print(f"{one['value']:8.3f} {one['unit']:2} {one['name']}")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """On a throw-away server, with the embedder of the settings."""
-    parser = argparse.ArgumentParser(prog="benchmarks.relevance", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, metavar="FILE")
+    parser = argparse.ArgumentParser(prog="benchmarks relevance", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, metavar="FILE", help="texts to find, with labels or ids")
+    parser.add_argument(
+        "--queries", type=Path, metavar="FILE", help="questions; else those in --data, or a tenth of it"
+    )
+    parser.add_argument("--text", metavar="NAME", help="the column or field of the text, where it has another name")
+    parser.add_argument("--label", metavar="NAME", help="the column or field of the label")
     parser.add_argument("--limit", type=int, help="only so many texts, and the questions they answer")
-    chosen = parser.parse_args()
+    parser.add_argument("--questions", type=int, help="only so many questions, drawn with --seed")
+    parser.add_argument("--seed", type=int, default=1)
+    chosen = parser.parse_args(arguments)
+    try:
+        texts, questions = read(
+            chosen.data, chosen.queries, text=chosen.text, label=chosen.label, limit=chosen.limit,
+            questions=chosen.questions, seed=chosen.seed,
+        )  # fmt: skip
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    print(f"{len(texts):,} texts, {len(questions):,} questions", file=sys.stderr, flush=True)
+    shown(served(texts, questions))
+
+
+def served(texts: dict[str, str], questions: list[Question]) -> list[Row]:
     import os
 
     from config.database import throwaway
@@ -128,8 +130,10 @@ def main() -> None:
 
         django.setup()
         call_command("migrate", verbosity=0)
-        shown(measure(*read(chosen.data, chosen.limit)))
-        connections.close_all()
+        try:
+            return measure(texts, questions)
+        finally:
+            connections.close_all()
 
 
 if __name__ == "__main__":

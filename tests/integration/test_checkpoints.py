@@ -131,6 +131,18 @@ def _calling_now() -> Any:
     return AIMessage("", tool_calls=[{"name": "now", "args": {}, "id": "x"}])
 
 
+def test_a_restart_of_the_database_between_two_turns_costs_no_attempt() -> None:
+    """A connection that died at rest is not the next person's delay: theirs would wait for a second attempt."""
+    turns(1)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        assert cursor.fetchall(), "the pool is at rest"
+    assert len(turns(1)) == 1
+
+
 def test_staff_see_threads_and_calls(admin_client: Client) -> None:
     (thread,) = turns(1)
     page = admin_client.get("/admin/agents/checkpointthread/")

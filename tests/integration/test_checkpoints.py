@@ -156,6 +156,7 @@ def test_a_process_that_runs_no_turns_loads_none_of_it() -> None:
     code = (
         "import django, sys; django.setup(); import config.urls\n"
         "from django.contrib import admin; admin.autodiscover()\n"
+        "from django.core.checks import run_checks; run_checks()\n"
         "print([name for name in ('langgraph', 'langchain_core', 'openai', 'langsmith') if name in sys.modules])"
     )
     done = subprocess.run(
@@ -167,4 +168,4 @@ def test_a_process_that_runs_no_turns_loads_none_of_it() -> None:
 def _env() -> dict[str, str]:
     import os
 
-    return {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings"}
+    return {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings", "EMBEDDINGS_PROVIDER": "local"}

@@ -15,6 +15,7 @@ from django.urls import reverse
 from config import dashboard, health, navigation, translations
 from config.admin import ModelAdmin
 from config.site import FOUND_PER_MODEL, Site
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.django_db
 
@@ -184,7 +185,7 @@ def test_production_settings_pass_the_deploy_checks() -> None:
     env = {"DEBUG": "false", "SECRET_KEY": "k7-Zq0!" * 12, "ALLOWED_HOSTS": "parley.example.org", "PATH": "/usr/bin"}
     env["DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/none"
     command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
-    finished = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    finished = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert finished.returncode == 0, finished.stderr
     assert "no issues (0 silenced)" in finished.stdout
 

@@ -14,7 +14,7 @@ run: .venv/run  ## everything: database, migrations, demo data, web and worker; 
 	@$(MANAGE) up
 
 test: .venv/dev  ## the whole suite on a throw-away PostgreSQL (ARGS="-k name" narrows it)
-	@$(BIN)/python -m pytest -n auto $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 check: .venv/dev  ## format, lint, types, migrations, deploy checks, templates
 	$(BIN)/ruff format --check .
@@ -74,7 +74,7 @@ clean:  ## remove the environment and caches; data in var/ stays
 	@touch $@
 
 .venv/dev: .venv/uv requirements-dev.txt
-	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --require-hashes -r requirements-dev.txt
+	@$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --no-deps --require-hashes -r requirements-dev.txt
 	@touch $@ .venv/run
 
 .venv-bench/peers: .venv/uv requirements-bench.txt

@@ -51,8 +51,9 @@ def saver() -> PostgresSaver:
     where = str(connection.settings_dict["NAME"])
     if _open is None or (_open.pid, _open.database) != (os.getpid(), where):
         pool: ConnectionPool[psycopg.Connection[dict[str, Any]]] = ConnectionPool(
-            kwargs=parameters(), min_size=1, max_size=LARGEST_POOL, timeout=10, name="checkpoints", open=True
-        )
+            kwargs=parameters(), min_size=1, max_size=LARGEST_POOL, timeout=10, name="checkpoints", open=True,
+            check=ConnectionPool.check_connection,  # a round trip; or the first turn after a restart fails, and waits
+        )  # fmt: skip
         saver = PostgresSaver(pool, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
         _open = Open(os.getpid(), where, pool, saver)
     return _open.saver

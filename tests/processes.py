@@ -15,8 +15,10 @@ from pathlib import Path
 
 import psutil
 
+from tests import patience
+from tests.patience import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[1]
-PATIENCE = 60  # seconds until a process that should have done something counts as stuck
 
 
 class Running:
@@ -113,8 +115,5 @@ def free_port() -> int:
 
 
 def eventually(condition: Callable[[], object], what: str) -> None:
-    """Poll until the condition holds; it is the condition that synchronises, not the pause."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"never came true: {what}"
-        time.sleep(0.02)
+    """Ask until it is true: for what promises no time, and is stuck when it takes minutes."""
+    patience.eventually(condition, patience.STUCK, what)

@@ -10,9 +10,13 @@ from typing import Any
 
 from django.db import connection
 
+from tests.patience import PATIENCE
 from tests.processes import eventually
 
-WAITING_FOR_A_LOCK = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid <> pg_backend_pid()"
+WAITING_FOR_A_LOCK = """
+SELECT pid FROM pg_stat_activity
+WHERE wait_event_type = 'Lock' AND pid <> pg_backend_pid() AND datname = current_database()
+"""
 
 
 @contextmanager
@@ -21,14 +25,14 @@ def racers(number: int = 2) -> Iterator[Callable[..., list[Any]]]:
     barrier = threading.Barrier(number)
 
     def run(action: Callable[[], Any]) -> Any:
-        barrier.wait(30)
+        barrier.wait(PATIENCE)
         return action()
 
     with ThreadPoolExecutor(number) as pool:
 
         def race(*actions: Callable[[], Any]) -> list[Any]:
             assert len(actions) == number
-            return [future.result(60) for future in [pool.submit(run, action) for action in actions]]
+            return [future.result(PATIENCE) for future in [pool.submit(run, action) for action in actions]]
 
         try:
             yield race
@@ -60,4 +64,4 @@ def _somebody_waits() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_stat_clear_snapshot()")  # a transaction sees others as they were at its first look
         cursor.execute(WAITING_FOR_A_LOCK)
-        return bool(cursor.fetchone()[0])
+        return cursor.fetchone() is not None

@@ -19,9 +19,9 @@ from psycopg import sql
 from psycopg.rows import DictRow
 
 from tests import raw
+from tests.patience import LONG
 from tests.processes import ROOT
 
-LONG = os.environ.get("PARLEY_LONG") == "1"
 LATER = [pytest.mark.long, pytest.mark.skipif(not LONG, reason="slow: make chaos runs it")]
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", "var", "__pycache__", ".*_cache", ".hypothesis", "staticfiles")
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from tests.patience import PATIENCE
 from tests.processes import free_port, running
 
 
@@ -25,7 +26,7 @@ class Site:
     token: str
 
     def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
 
     def ask(self, method: str, path: str, body: Any = None, *, on: http.client.HTTPConnection | None = None) -> Any:
         """The status and the answer, on a connection of its own or a given one."""
@@ -47,7 +48,7 @@ class Site:
 
     def raw(self, *pieces: bytes) -> bytes:
         """Send bytes as they are and return all that comes until the other side hangs up."""
-        with closing(socket.create_connection(("127.0.0.1", self.port), timeout=60)) as link:
+        with closing(socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)) as link:
             try:
                 for piece in pieces:
                     link.sendall(piece)

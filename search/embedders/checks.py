@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core import checks
 
 from search.embedders import MOST_DIMENSIONS, OFF, PROVIDERS
-from search.embedders.states import State, states
+from search.embedders.states import state
 
 
 @checks.register()
@@ -16,7 +16,7 @@ def embedder_works(**_options: Any) -> list[checks.CheckMessage]:
     """Not an error: without vectors search goes on by words, and says so."""
     if settings.EMBEDDINGS_PROVIDER == OFF:
         return []
-    chosen: State = states()[0]
+    chosen = state(settings.EMBEDDINGS_PROVIDER)
     if not chosen.ready:
         hint = f"EMBEDDINGS_PROVIDER is {chosen.name}; it may be {', '.join(PROVIDERS)}, off or the path of a class."
         return [checks.Warning(f"Search by meaning does not work. {chosen.trouble}.", hint=hint, id="parley.W010")]

@@ -46,10 +46,11 @@ def states() -> list[State]:
     names = list(PROVIDERS)
     if settings.EMBEDDINGS_PROVIDER not in (*names, OFF):
         names.append(settings.EMBEDDINGS_PROVIDER)
-    return sorted((_state(name) for name in names), key=lambda state: not state.chosen)
+    return sorted((state(name) for name in names), key=lambda one: not one.chosen)
 
 
-def _state(name: str) -> State:
+def state(name: str) -> State:
+    """Of one provider: asking for it alone leaves the libraries of the others unloaded."""
     chosen = name == settings.EMBEDDINGS_PROVIDER
     title, says = TITLES.get(name, name), SAYS.get(name, "")
     try:

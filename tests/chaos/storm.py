@@ -20,8 +20,9 @@ from tests.chaos.checking import Verdict, check
 from tests.chaos.history import History
 from tests.chaos.model import model
 from tests.chaos.talk_settings import INTERVIEW_TURN_LEASE
-from tests.chaos.world import ROOT, World, eventually, kill
+from tests.chaos.world import ROOT, World, kill
 from tests.chaos.writing import Plan
+from tests.patience import eventually
 
 PAUSE = 2.25 * INTERVIEW_TURN_LEASE  # seconds a process is stopped: somebody else has its turn meanwhile
 WRITER_PROCESSES = 2

@@ -16,9 +16,9 @@ import pytest
 
 from config.database import SAFE, Cluster, throwaway
 from tests.fake_telegram import TOKEN, Fake, telegram, update
+from tests.patience import LONG
 from tests.processes import ROOT, Running, eventually, running
 
-LONG = bool(os.environ.get("PARLEY_LONG"))
 PEOPLE = 40 if LONG else 4
 READY = "listens by long polling"
 

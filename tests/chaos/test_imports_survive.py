@@ -14,9 +14,10 @@ from django.db import connection
 
 from conversations.legacy.batches import get
 from conversations.models import ImportBatch, ImportShare, ImportStatus
-from tests.chaos.world import LONG, SEED
+from tests.chaos.world import SEED
 from tests.integration.test_crashes import environment
 from tests.old_world import FLAT, Old, bring, old_database
+from tests.patience import LONG
 from tests.processes import eventually, running
 
 pytestmark = pytest.mark.django_db(transaction=True)

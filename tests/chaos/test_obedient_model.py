@@ -204,6 +204,6 @@ def _until_it_ends(request: Any) -> Any:
 
 
 def _long() -> bool:
-    from tests.chaos.world import LONG
+    from tests.patience import LONG
 
     return LONG

@@ -6,7 +6,8 @@ import pytest
 
 from config.queue import defer
 from tests.chaos.test_the_database_goes_away import signed
-from tests.chaos.world import World, eventually
+from tests.chaos.world import World
+from tests.patience import eventually
 
 DEADLY = ["stage.kills_its_worker", "stage.exits", "stage.exits_hard", "stage.raises", "stage.hangs"]
 HARMLESS = ["stage.returns_a_lambda", "stage.returns_20_mb"]

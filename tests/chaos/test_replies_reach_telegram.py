@@ -21,10 +21,11 @@ from config.queue import run_due
 from conversations import delivering, takeover
 from conversations.delivering import deliver
 from conversations.models import Delivery
-from tests.chaos.world import LONG, SEED
+from tests.chaos.world import SEED
 from tests.conversing import conversation
 from tests.fake_telegram import TOKEN, Fake, telegram
 from tests.integration.test_crashes import WORK, environment
+from tests.patience import LONG, PATIENCE
 from tests.processes import ROOT, eventually
 from tests.time_travel import let_pass
 
@@ -111,7 +112,7 @@ def test_a_sender_that_dies_around_the_call_leaves_an_unknown_and_nothing_twice(
         cwd=ROOT,
         env={**environment(), **as_variables(fake), "CRASH_AT": point},
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert died.returncode == 137
     assert states(talk) == ["sending", "pending"]

@@ -16,6 +16,7 @@ from conversations.models import Turn, TurnStatus
 from tests.answering import an_agent
 from tests.conversing import conversation, replies, say
 from tests.fake_model_server import Say, model_server
+from tests.patience import PATIENCE
 from tests.processes import ROOT
 from tests.time_travel import let_pass
 
@@ -40,7 +41,7 @@ def worker(url: str, **variables: str) -> int:
         "LLM_MODEL": "fake",
         **variables,
     }
-    done = subprocess.run([sys.executable, "-c", RUN], cwd=ROOT, env=environment, check=False, timeout=120)
+    done = subprocess.run([sys.executable, "-c", RUN], cwd=ROOT, env=environment, check=False, timeout=PATIENCE)
     return done.returncode
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,20 +24,11 @@ from django.conf import settings
 from django.db import connections
 
 from config.database import SAFE, Cluster, throwaway
+from tests.patience import eventually, granted
 
 ROOT = Path(__file__).resolve().parents[2]
-LONG = os.environ.get("PARLEY_LONG") == "1"
-STOPPED_WITHIN = 5.0 if LONG else 10.0  # seconds: what is promised, and what a busy machine is granted
+STOPPED_WITHIN = 5.0  # seconds, as promised
 SEED = int(os.environ.get("PARLEY_SEED", "1"))
-
-
-def eventually(question: Callable[[], Any], within: float, what: str = "") -> float:
-    """Ask until the answer is true; the seconds it took. Fails with `what` after `within` seconds."""
-    begun = time.monotonic()
-    while not question():
-        assert time.monotonic() - begun < within, f"not within {within} s: {what or question}"
-        time.sleep(0.02)
-    return time.monotonic() - begun
 
 
 @dataclass
@@ -74,7 +65,7 @@ class Worker:
         """SIGTERM, as a deploy does; the seconds it took."""
         begun = time.monotonic()
         self.popen.send_signal(signal.SIGTERM)
-        self.popen.wait(within)
+        self.popen.wait(granted(within))
         return time.monotonic() - begun
 
     def kill(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pytest
@@ -18,10 +17,11 @@ from conversations.api.schemas import CANONICAL
 from conversations.api.urls import api
 from conversations.models import Scope
 from tests.api import Caller
+from tests.patience import LONG
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("kept_rows")]
 
-EXAMPLES = 500 if os.environ.get("PARLEY_LONG") else 40
+EXAMPLES = 500 if LONG else 40
 # Rules no JSON Schema can say (something must be visible, no U+0000, depth, bytes) refuse some of what it generates.
 BEYOND_THE_SCHEMA = {"positive_data_acceptance"}
 

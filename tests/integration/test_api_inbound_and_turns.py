@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
-import urllib.request
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -14,8 +15,9 @@ from conversations.models import Conversation, Message, Turn
 from tests import raw
 from tests.api import Caller, refused
 from tests.conversing import agent, quiet
+from tests.patience import PATIENCE
 from tests.processes import eventually
-from tests.web import serving
+from tests.web import Site, serving
 
 pytestmark = pytest.mark.django_db
 
@@ -116,9 +118,12 @@ def test_the_latest_turns_are_in_order_and_bounded() -> None:
 class Stream:
     """Server-sent events, read in a thread."""
 
-    def __init__(self, url: str, token: str, **headers: str) -> None:
-        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}", **headers})
-        self.response = urllib.request.urlopen(request, timeout=60)
+    def __init__(self, site: Site, path: str, **headers: str) -> None:
+        link = site.connect()
+        link.connect()
+        self.socket: socket.socket = link.sock
+        link.request("GET", path, headers={"Authorization": f"Bearer {site.token}", **headers})
+        self.response = link.getresponse()
         self.events: list[dict[str, str]] = []
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._read, daemon=True)
@@ -143,8 +148,12 @@ class Stream:
         return [json.loads(event["data"]) for event in self.events if event["event"] == name]
 
     def close(self) -> None:
+        """Hang up at once: closing the response would wait for the reader, which waits for the next heartbeat."""
+        with suppress(OSError):  # the other side was first
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.thread.join(PATIENCE)
         self.response.close()
-        self.thread.join(30)
+        self.socket.close()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -152,12 +161,12 @@ def test_a_session_can_be_followed_and_taken_up_again_until_the_key_is_revoked()
     caller = Caller(user_id=1)
     session = caller.session(user_id=1)
     with serving(raw.url(), caller.token) as site:
-        url = f"http://127.0.0.1:{site.port}/api/sessions/{session}/events"
-        _follow(caller, session, url)
+        _follow(caller, session, site)
 
 
-def _follow(caller: Caller, session: str, url: str) -> None:
-    stream = Stream(url, caller.token)
+def _follow(caller: Caller, session: str, site: Site) -> None:
+    path = f"/api/sessions/{session}/events"
+    stream = Stream(site, path)
     eventually(lambda: stream.heard("burst"), "the state comes first")
     say(caller, session, "Hello")
     eventually(lambda: stream.heard("message"), "the message comes")
@@ -166,7 +175,7 @@ def _follow(caller: Caller, session: str, url: str) -> None:
     eventually(lambda: len(stream.heard("message")) == 2, "the answer comes")
     eventually(lambda: stream.heard("turn"), "the turn comes")
     stream.close()
-    again = Stream(url, caller.token, **{"Last-Event-ID": "0"})
+    again = Stream(site, path, **{"Last-Event-ID": "0"})
     eventually(lambda: again.heard("message"), "what was missed comes")
     assert [said["message_index"] for said in again.heard("message")] == [1]
     keys.revoke(caller.key.prefix, by="test")

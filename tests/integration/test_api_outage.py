@@ -17,10 +17,11 @@ import psycopg
 import pytest
 
 from config.database import SAFE, Cluster, throwaway
-from tests.processes import PATIENCE, ROOT, eventually
+from tests.patience import LONG, PATIENCE
+from tests.processes import ROOT, eventually
 from tests.web import Site, serving
 
-RESTARTS = 20 if os.environ.get("PARLEY_LONG") else 3
+RESTARTS = 20 if LONG else 3
 
 
 @pytest.fixture(scope="module")

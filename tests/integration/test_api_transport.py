@@ -17,6 +17,7 @@ from django.db import connection
 
 from conversations import keys, log
 from tests import raw
+from tests.patience import PATIENCE
 from tests.processes import eventually
 from tests.web import Site, serving
 
@@ -74,19 +75,19 @@ def test_a_gzip_bomb_is_not_unpacked(site: Site) -> None:
 
 
 def test_a_body_that_crawls_is_cut_off_and_others_are_served_meanwhile(site: Site) -> None:
-    with closing(socket.create_connection(("127.0.0.1", site.port), timeout=60)) as link:
+    with closing(socket.create_connection(("127.0.0.1", site.port), timeout=PATIENCE)) as link:
         link.sendall(site.head(1_000))
         started = time.monotonic()
         link.settimeout(0.1)
         answer = b""
-        while not answer and time.monotonic() - started < 60:
+        while not answer and time.monotonic() - started < PATIENCE:
             link.sendall(b" ")
             assert site.ask("POST", "/sessions", {"user_id": 1})[0] == 201
             try:
                 answer = link.recv(65536)
             except TimeoutError:
                 continue
-        link.settimeout(60)
+        link.settimeout(PATIENCE)
         while block := link.recv(65536):
             answer += block
     assert (status(answer), error(answer)) == (408, "body_too_slow")
@@ -96,7 +97,7 @@ def test_a_body_that_crawls_is_cut_off_and_others_are_served_meanwhile(site: Sit
 def test_a_body_shorter_than_announced_is_never_acted_upon(site: Site) -> None:
     session = site.session()
     body = json.dumps({"session_id": session, "role": "user", "content": "half"}).encode()
-    with closing(socket.create_connection(("127.0.0.1", site.port), timeout=60)) as link:
+    with closing(socket.create_connection(("127.0.0.1", site.port), timeout=PATIENCE)) as link:
         link.sendall(site.head(len(body) + 1) + body)
         link.shutdown(socket.SHUT_WR)
         while link.recv(65536):
@@ -203,7 +204,7 @@ def test_an_answer_streamed_in_pieces_while_the_person_types(site: Site) -> None
 
     def read(seen: list[dict[str, Any]]) -> None:
         with closing(site.connect()) as link:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + PATIENCE
             while len(seen) < 3 * pieces and time.monotonic() < deadline:
                 after = seen[-1]["message_index"] if seen else -1
                 page = site.ask("GET", f"/sessions/{session}/messages?after_index={after}&limit=7", on=link)[1]

@@ -20,6 +20,7 @@ from psycopg import sql
 
 from agents import audit, export, proof
 from agents.models import AuditEntry, AuditLink
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -145,7 +146,7 @@ def test_whoever_records_holds_nobody_up_until_the_commit() -> None:
 
         thread = threading.Thread(target=meanwhile)
         thread.start()
-        assert done.wait(30), "a second deed waited for the first one's transaction"
+        assert done.wait(PATIENCE), "a second deed waited for the first one's transaction"
         thread.join()
     assert proof.verify().entries == 2
 

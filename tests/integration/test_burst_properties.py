@@ -19,8 +19,8 @@ from conversations.buffering import ACTIVITIES, STOPPED, receive, typing
 from conversations.errors import BlankMessageError
 from conversations.models import MessageBuffer, Turn
 from conversations.turns import Idle, Settled
-from tests.chaos.world import LONG
 from tests.conversing import agent, conversation, quiet, replies, say
+from tests.patience import LONG
 from tests.time_travel import let_pass
 
 pytestmark = pytest.mark.django_db

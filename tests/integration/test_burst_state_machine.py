@@ -22,9 +22,9 @@ from conversations.buffering import receive
 from conversations.models import Message, MessageBuffer, Turn
 from conversations.turns import Busy, Claimed, Idle, LeaseLost
 from tests import ledger
-from tests.chaos.world import LONG
 from tests.conversing import conversation, replies
 from tests.integration.burst_oracle import LEASE, MAX_BYTES, MAX_SIZE, OVER, Answering, Chat, Said
+from tests.patience import LONG
 from tests.time_travel import let_pass
 
 pytestmark = pytest.mark.django_db

@@ -131,6 +131,18 @@ def _calling_now() -> Any:
     return AIMessage("", tool_calls=[{"name": "now", "args": {}, "id": "x"}])
 
 
+def test_a_restart_of_the_database_between_two_turns_costs_no_attempt() -> None:
+    """A connection that died at rest is not the next person's delay: theirs would wait for a second attempt."""
+    turns(1)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        assert cursor.fetchall(), "the pool is at rest"
+    assert len(turns(1)) == 1
+
+
 def test_staff_see_threads_and_calls(admin_client: Client) -> None:
     (thread,) = turns(1)
     page = admin_client.get("/admin/agents/checkpointthread/")
@@ -144,6 +156,7 @@ def test_a_process_that_runs_no_turns_loads_none_of_it() -> None:
     code = (
         "import django, sys; django.setup(); import config.urls\n"
         "from django.contrib import admin; admin.autodiscover()\n"
+        "from django.core.checks import run_checks; run_checks()\n"
         "print([name for name in ('langgraph', 'langchain_core', 'openai', 'langsmith') if name in sys.modules])"
     )
     done = subprocess.run(
@@ -155,4 +168,4 @@ def test_a_process_that_runs_no_turns_loads_none_of_it() -> None:
 def _env() -> dict[str, str]:
     import os
 
-    return {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings"}
+    return {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings", "EMBEDDINGS_PROVIDER": "local"}

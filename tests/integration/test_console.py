@@ -20,7 +20,8 @@ import psycopg
 import pytest
 
 from config.database import Cluster, throwaway
-from tests.processes import PATIENCE, ROOT
+from tests.patience import PATIENCE
+from tests.processes import ROOT
 
 HELLO = "Hello! I would like to hear"
 

@@ -18,8 +18,9 @@ from conversations.buffering import receive
 from conversations.models import Fate, Message, Turn
 from conversations.turns import Claimed
 from tests import ledger
-from tests.chaos.world import LONG, SEED
+from tests.chaos.world import SEED
 from tests.conversing import agent, conversation, fates, quiet, replies, say
+from tests.patience import LONG
 from tests.processes import ROOT
 from tests.time_travel import let_pass
 

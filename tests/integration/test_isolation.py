@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -20,11 +19,10 @@ from conversations import log, sessions
 from conversations.isolation import acting_as
 from conversations.models import Conversation, Message
 from tests import raw
-from tests.processes import PATIENCE, running
+from tests.patience import LONG, PATIENCE
+from tests.processes import running
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-LONG = bool(os.environ.get("PARLEY_LONG"))
 
 
 @pytest.fixture

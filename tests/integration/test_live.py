@@ -19,10 +19,9 @@ from conversations import live, log, takeover
 from conversations.buffering import receive, typing
 from conversations.live import Happened, follow
 from tests.conversing import agent, conversation, quiet
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-PATIENCE = 30
 
 
 def run(scenario: Callable[[], Awaitable[None]]) -> None:

@@ -17,12 +17,11 @@ from django.db import OperationalError, connection, connections, transaction
 
 from conversations import log, sessions
 from tests import raw
-from tests.processes import PATIENCE, eventually, running
+from tests.patience import LONG, PATIENCE
+from tests.processes import eventually, running
 from tests.proxy import Lossy, lossy
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-LONG = bool(os.environ.get("PARLEY_LONG"))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import psutil
 import pytest
 
+from tests.patience import PATIENCE
 from tests.processes import Running, eventually, free_port, manage
 from tests.scratch import LATER
 
@@ -37,7 +38,7 @@ def up(place: dict[str, str]) -> Iterator[Running]:
 
 def answers(place: dict[str, str], path: str) -> int:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{place['PORT']}{path}", timeout=10) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{place['PORT']}{path}", timeout=PATIENCE) as response:
             status: int = response.status
             return status
     except urllib.error.HTTPError as error:

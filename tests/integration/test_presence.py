@@ -17,6 +17,7 @@ from conversations.outbox import SEND
 from tests.conversing import agent, conversation, quiet, replies, say
 from tests.fake_telegram import BOT_ID
 from tests.paper_channel import Paper
+from tests.patience import PATIENCE
 from tests.processes import eventually
 from tests.time_travel import let_pass
 
@@ -63,7 +64,7 @@ def test_a_sign_that_hangs_or_breaks_costs_neither_the_answer_nor_the_lease(
 
     def hangs(address: object) -> None:
         calls.append(address)
-        go.wait(30)
+        go.wait(PATIENCE)
         raise ZeroDivisionError
 
     monkeypatch.setattr(paper, "show_typing", hangs)
@@ -103,7 +104,7 @@ def test_a_bot_that_sends_for_itself_needs_no_worker(paper: Paper) -> None:
         eventually(lambda: not Delivery.objects.exclude(status="sent").exists(), "and written down")
     finally:
         stop.ask()
-        thread.join(30)
+        thread.join(PATIENCE)
         stop.close()
     assert not thread.is_alive()
 

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 from config.models import QueuedTask
 from config.queue import defer, registry, rows, staff
 from config.queue.rows import Claim, Place
-from tests.chaos.world import LONG
+from tests.patience import LONG
 
 ATTEMPTS, TIMEOUT = 3, 60
 PLACE = Place(0, 4711)

@@ -15,8 +15,8 @@ from conversations.buffering import receive
 from conversations.models import Fate, Message, Turn, TurnStatus
 from conversations.turns import Busy, Claimed, LeaseLost, Settled
 from tests import ledger
-from tests.chaos.world import LONG
 from tests.conversing import agent, conversation, fates, quiet, replies, say
+from tests.patience import LONG
 from tests.racing import blocked_by_us, racers
 from tests.time_travel import let_pass
 

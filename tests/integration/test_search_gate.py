@@ -16,8 +16,9 @@ from django.db import connection
 from search import coverage, legs, spaces, vector_index
 from search.models import Entry, Space
 from search.query import search
-from tests.chaos.world import LONG, SEED
+from tests.chaos.world import SEED
 from tests.embedding import BagOfWords
+from tests.patience import LONG
 from tests.searching import several
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -21,7 +21,9 @@ from search.embedders import EmbedderError
 from search.models import Entry, Pending, Space, Unembedded
 from tests import raw
 from tests.integration.test_crashes import output_of
+from tests.patience import PATIENCE
 from tests.processes import eventually
+from tests.racing import WAITING_FOR_A_LOCK
 from tests.searching import embedder, find, settle, titles
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -97,11 +99,8 @@ def test_an_erasure_waits_for_the_indexing_it_meets_and_takes_its_entries_along(
         assert indexing.index_batch().entries == 1
         eraser.start()
         with raw.connect() as db:
-            eventually(
-                lambda: db.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone() is not None,
-                "the erasure waits",
-            )
-    eraser.join(30)
+            eventually(lambda: db.execute(WAITING_FOR_A_LOCK).fetchone() is not None, "the erasure waits")
+    eraser.join(PATIENCE)
     assert not Message.objects.exists()
     assert not Entry.objects.exists()
 

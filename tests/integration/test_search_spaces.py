@@ -20,10 +20,17 @@ from search.models import Entry, Space, Status, Unembedded
 from search.query import search
 from tests import raw
 from tests.embedding import BagOfWords
+from tests.patience import PATIENCE
 from tests.processes import eventually
+from tests.racing import WAITING_FOR_A_LOCK
 from tests.searching import embedder, find, settle, several, texts, titles
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+KILL_THE_BUILD = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_progress_create_index
+WHERE datname = current_database()  -- other tests build on this server, too
+"""
 
 OLD, NEW = {"model": "old", "dimensions": 32}, {"model": "new", "dimensions": 48}
 
@@ -202,11 +209,8 @@ def test_an_erasure_during_the_copying_leaves_no_copy() -> None:
                 assert spaces.copy_batch(building) == 1
                 eraser.start()
                 with raw.connect() as db:
-                    eventually(
-                        lambda: db.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone() is not None,
-                        "the erasure waits",
-                    )
-            eraser.join(30)
+                    eventually(lambda: db.execute(WAITING_FOR_A_LOCK).fetchone() is not None, "the erasure waits")
+            eraser.join(PATIENCE)
             assert not Entry.objects.exists()
 
 
@@ -284,8 +288,8 @@ def test_a_build_that_is_killed_on_the_way_is_begun_again() -> None:
             eventually(lambda: vector_index.state(space)[1], "the build is on its way")
             assert not vector_index.build(space), "nobody else begins a second one"
             assert spaces.progress(space).indexed < 1
-            db.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_progress_create_index")
-            builder.join(30)
+            db.execute(KILL_THE_BUILD)
+            builder.join(PATIENCE)
             reader.rollback()
         assert failed
         assert not vector_index.valid(space)

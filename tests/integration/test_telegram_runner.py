@@ -18,6 +18,7 @@ from conversations.channels.telegram import runner, updates
 from conversations.models import ChannelUpdate, Message
 from tests.fake_telegram import BOT_ID, TOKEN, Fake, telegram, update
 from tests.integration.test_crashes import environment
+from tests.patience import PATIENCE
 from tests.processes import ROOT, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -55,7 +56,7 @@ def polling() -> Iterator[list[str]]:
         yield ready
     finally:
         order.stop.ask()
-        thread.join(30)
+        thread.join(PATIENCE)
         assert not thread.is_alive(), "a question that Telegram holds open does not hold us"
         order.stop.close()
 
@@ -98,7 +99,7 @@ def test_a_bot_that_dies_around_the_commit_loses_nothing_and_stores_nothing_twic
     fake.tell(update(1, "one"), update(2, "two"))
     variables = {**environment(), "TELEGRAM_BOT_TOKEN": TOKEN, "TELEGRAM_API_URL": fake.url}
     died = subprocess.run(
-        [sys.executable, "-c", POLL], cwd=ROOT, env={**variables, "CRASH_AT": point}, check=False, timeout=60
+        [sys.executable, "-c", POLL], cwd=ROOT, env={**variables, "CRASH_AT": point}, check=False, timeout=PATIENCE
     )
     assert died.returncode == 137
     assert fake.confirmed == []

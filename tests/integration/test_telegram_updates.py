@@ -16,9 +16,10 @@ from conversations import buffering, erasure, log
 from conversations.channels.telegram import reading, updates
 from conversations.channels.telegram.reading import UnreadableError
 from conversations.models import ChannelUpdate, ChatMove, Conversation, Delivery, Message, Mode, Tally
-from tests.chaos.world import LONG, SEED
+from tests.chaos.world import SEED
 from tests.conversing import agent, quiet, replies
 from tests.fake_telegram import BOT_ID, update
+from tests.patience import LONG
 
 pytestmark = pytest.mark.django_db
 

@@ -20,6 +20,7 @@ from agents.tools.save_note import Store
 from config.queue import run_due
 from conversations import log, sessions
 from tests.answering import an_agent, register
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -91,7 +92,7 @@ def test_a_call_happens_once_however_often_it_is_made() -> None:
 
 def test_of_two_runners_at_once_one_has_an_effect() -> None:
     sessions.open(7, title="")
-    both = threading.Barrier(2, timeout=30)
+    both = threading.Barrier(2, timeout=PATIENCE)
 
     def append(_call: Call, title: str, _text: str) -> str:
         both.wait()
@@ -119,7 +120,7 @@ def test_a_tool_that_takes_too_long_is_left_and_its_effect_taken_back() -> None:
 
     def slow(call: Call, title: str, text: str) -> str:
         a_message_of_theirs(call, title, text)
-        go_on.wait(30)
+        go_on.wait(PATIENCE)
         threading.Timer(0, over.set)
         return "late"
 
@@ -133,7 +134,7 @@ def test_a_tool_that_takes_too_long_is_left_and_its_effect_taken_back() -> None:
     waiting = [thread for thread in threading.enumerate() if thread.name == "tool"]
     go_on.set()
     for thread in waiting:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert titles() == {7: "old"}
     assert ToolCall.objects.get().status == CallStatus.FAILED
 

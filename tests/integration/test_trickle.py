@@ -13,8 +13,8 @@ from conversations import buffering
 from conversations.buffering import FINEST_EXTENSION, typing
 from conversations.models import MessageBuffer, Trigger, Turn
 from tests import ledger
-from tests.chaos.world import LONG
 from tests.conversing import agent, conversation, quiet, say
+from tests.patience import LONG
 from tests.time_travel import let_pass
 
 pytestmark = pytest.mark.django_db

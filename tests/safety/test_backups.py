@@ -39,9 +39,11 @@ def whole(place: Project) -> list[Path]:
     return sorted(path.parent for path in (place.folder / "var" / "backups").glob("*/manifest.json"))
 
 
-def databases() -> set[str]:
+def databases(place: Project) -> set[str]:
+    """Those named after it: tests that run beside this one have databases, too."""
     with raw.connect() as admin:
-        return {row["datname"] for row in admin.execute("SELECT datname FROM pg_database").fetchall()}
+        found = {row["datname"] for row in admin.execute("SELECT datname FROM pg_database").fetchall()}
+    return {name for name in found if place.database in name}
 
 
 def test_taken_while_people_write_and_restored_equal(project: Project) -> None:
@@ -116,11 +118,11 @@ def test_a_damaged_one_is_neither_called_whole_nor_restored(place: Project) -> N
     content[len(content) // 2] ^= 1
     dump.write_bytes(content)
     assert manage(place, "backups", "--verify").startswith("1")
-    before = databases()
-    said = manage(place, "restore")
+    before = databases(place)
+    said = manage(place, "restore", "--into", f"restored_{place.database}")
     assert said.startswith("1")
     assert "checksum differs" in said
-    assert databases() == before
+    assert databases(place) == before
 
 
 @scratch.long
@@ -130,10 +132,10 @@ def test_what_differs_from_the_manifest_is_not_given_a_name(place: Project) -> N
     manifest = json.loads((path / "manifest.json").read_text())
     manifest["measures"]["public.notes"]["rows"] += 1
     (path / "manifest.json").write_text(json.dumps(manifest))
-    before = databases()
-    said = manage(place, "restore")
+    before = databases(place)
+    said = manage(place, "restore", "--into", f"restored_{place.database}")
     assert "1 of 201 rows of public.notes are gone" in said
-    assert databases() == before
+    assert databases(place) == before
 
 
 @pytest.mark.parametrize("name", ["../../etc", "nothing", ".hidden", "latest"])
@@ -197,7 +199,7 @@ def test_a_role_that_is_no_superuser_backs_up_and_is_told_what_a_restore_needs(p
         assert json.loads((whole(project)[0] / "manifest.json").read_text())["measures"]["public.notes"]["rows"] == 200
         done = code.manage("restore", "--into", into, **variables)
         assert "psql template1 -c 'CREATE EXTENSION vector'" in done.stderr
-        assert into not in databases()
+        assert into not in databases(project)
     finally:
         with project.connect() as inside:
             inside.execute(f"REASSIGN OWNED BY {role} TO CURRENT_USER; DROP OWNED BY {role}; DROP ROLE {role}")  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests import scratch
+from tests.patience import PATIENCE
 from tests.processes import Running, eventually, free_port
 from tests.scratch import Project
 
@@ -136,7 +137,7 @@ class Site:
         headers = {"Authorization": f"Bearer {self.token[1]}", "Content-Type": "application/json"}
         data = json.dumps(body).encode() if body else None
         request = urllib.request.Request(f"{self.base}/api{path}", data, headers, method=method)
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return json.load(answer)
 
     def answers(self) -> bool:

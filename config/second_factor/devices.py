@@ -149,8 +149,11 @@ def _pause(user: User, by: str) -> int:
 
 
 def _use_recovery_code(user: User, code: str) -> bool:
-    """django-otp compares and deletes; what it compares are hashes, under today's secret and former ones."""
-    device = StaticDevice.objects.select_for_update().get(user=user)
+    """django-otp compares and deletes; what it compares are hashes, under today's secret and former ones.
+
+    The caller holds the lock of the app's row, which every use of either kind of code takes first.
+    """
+    device = StaticDevice.objects.get(user=user)
     hashes = list(_hashes(user, code))
     known = device.token_set.filter(token__in=hashes).values_list("token", flat=True).first()
     return bool(device.verify_token(known or hashes[0]))

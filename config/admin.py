@@ -17,6 +17,8 @@ from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django_otp.plugins.otp_static.admin import StaticDevice
+from django_otp.plugins.otp_totp.admin import TOTPDevice
 from unfold import admin as unfold
 from unfold.contrib.filters.admin import AutocompleteSelectFilter as AutocompleteFilter
 from unfold.contrib.filters.admin import BooleanRadioFilter as BooleanFilter
@@ -30,6 +32,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget as TextWidget
 
 from config import deeds
 from config.lists import CappedPaginator, ChangeList, DateRange, RecentValues
+from config.second_factor.staff import SecondFactorReset
 
 __all__ = [
     "AutocompleteFilter",
@@ -185,13 +188,19 @@ def _told(action: str, request: HttpRequest, obj: Any, message: Any) -> None:
 
 
 admin.site.unregister([User, Group])
+# django-otp's pages show the secrets of devices and may write them: nobody needs them (config/second_factor).
+admin.site.unregister([StaticDevice, TOTPDevice])
 
 
 @admin.register(User)
-class UserAdmin(_NamesPermissions, _OnRecord, DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg, misc]
+class UserAdmin(_NamesPermissions, _OnRecord, SecondFactorReset, DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg, misc]
     """Staff accounts."""
 
     icon = "person"
+    list_display = ("username", "email", "first_name", "last_name", "is_staff", "has_second_factor")
+    readonly_fields = ("second_factor",)
+    fieldsets = (*(DjangoUserAdmin.fieldsets or ()), (_("Second factor"), {"fields": ("second_factor",)}))
+    change_form_outer_after_template = "config/second_factor/reset.html"
 
     form = UserChangeForm
     add_form = UserCreationForm

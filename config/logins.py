@@ -15,9 +15,11 @@ from django.utils.translation import gettext_lazy as _
 from unfold.forms import AuthenticationForm
 
 from config.addresses import client_address
+from config.second_factor import questions
 
 TRIES = 5
 PAUSE = 15  # minutes from the last counted try
+PASSWORDS = "config.logins"  # the scope of their count; codes of the second factor have another
 SWEEP = 100  # stale rows a try clears away, so that strangers' guesses do not pile up
 
 LOCKED = "parley.login_locked"  # in request.META: how the backend tells the form
@@ -62,6 +64,11 @@ class CountingBackend(ModelBackend):
             forget(username, address)
         return user
 
+    def get_user(self, user_id: int) -> User | None:
+        """Whose session it is, and their second factor, in one query."""
+        user = questions.with_device(User.objects.all()).filter(pk=user_id).first()
+        return user if user is not None and self.user_can_authenticate(user) else None
+
 
 class LoginForm(AuthenticationForm):  # type: ignore[misc]
     """Says that tries have run out, in the same words whether the account exists or not."""
@@ -75,21 +82,21 @@ class LoginForm(AuthenticationForm):  # type: ignore[misc]
         return error
 
 
-def claim(username: str, address: str) -> bool:
-    """Count a try; may its password be looked at?"""
+def claim(username: str, address: str, *, scope: str = PASSWORDS) -> bool:
+    """Count a try; may its password, or its code, be looked at?"""
     with connection.cursor() as cursor:
         cursor.execute(CLEAR, {"pause": PAUSE, "sweep": SWEEP})
-        cursor.execute(CLAIM, {**_key(username, address), "pause": PAUSE, "limit": TRIES})
+        cursor.execute(CLAIM, {**_key(username, address, scope), "pause": PAUSE, "limit": TRIES})
         tries: int = cursor.fetchone()[0]
     return tries <= TRIES
 
 
-def forget(username: str, address: str) -> None:
-    """The right password clears the slate."""
+def forget(username: str, address: str, *, scope: str = PASSWORDS) -> None:
+    """The right one clears the slate."""
     with connection.cursor() as cursor:
-        cursor.execute(FORGET, _key(username, address))
+        cursor.execute(FORGET, _key(username, address, scope))
 
 
-def _key(username: str, address: str) -> dict[str, str]:
+def _key(username: str, address: str, scope: str) -> dict[str, str]:
     """Only a keyed hash of the name is kept: people type their password into the wrong field."""
-    return {"username": salted_hmac("config.logins", username, algorithm="sha256").hexdigest(), "address": address}
+    return {"username": salted_hmac(scope, username, algorithm="sha256").hexdigest(), "address": address}

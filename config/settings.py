@@ -7,6 +7,7 @@ from typing import Any
 
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
+from environs import validate
 
 from config import database, logs, theme
 from config.env import ROOT, env, required_in_production, secret_key
@@ -40,6 +41,13 @@ SESSION_IDLE_AGE = 30 * 60  # seconds it lasts without a sign of its owner (conf
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = LANGUAGE_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = LANGUAGE_COOKIE_HTTPONLY = True  # forms carry the token; no script reads a cookie
 LANGUAGE_COOKIE_SECURE = HTTPS
+STAFF_SECOND_FACTOR = env.str(
+    "STAFF_SECOND_FACTOR", "optional", validate=validate.OneOf(["optional", "required"])
+)  # docs/second-factor.md
+OTP_TOTP_ISSUER = "Parley"  # how an authenticator app names the account
+OTP_ADMIN_HIDE_SENSITIVE_DATA = (
+    True  # django-otp's own pages are not registered; should one ever be, it shows no secret
+)
 AUTHENTICATION_BACKENDS = ["config.logins.CountingBackend"]
 CSRF_FAILURE_VIEW = "config.errors.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
@@ -78,6 +86,9 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "django_q",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
     "ninja",
 ]
 MIDDLEWARE = [
@@ -92,6 +103,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "config.sessions.StaffSessions",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "config.second_factor.gate.gate",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]

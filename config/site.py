@@ -10,12 +10,13 @@ from django.apps import apps
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils.http import urlencode
 from unfold.dataclasses import SearchResult
 from unfold.sites import UnfoldAdminSite
 
 from config import navigation
+from config.second_factor import gate, pages
 from config.text import plain
 
 FOUND_PER_MODEL = 10
@@ -23,6 +24,18 @@ FOUND_PER_MODEL = 10
 
 class Site(UnfoldAdminSite):  # type: ignore[misc]
     """What `django.contrib.admin` serves (config/apps.py names it)."""
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """The gate stands before every path of the admin already; a view that is served elsewhere is shut, too."""
+        if not super().has_permission(request):
+            return False
+        return gate.standing(request) is gate.Standing.THROUGH or request.path == reverse(f"{self.name}:logout")
+
+    def extra_urls(self) -> list[URLPattern]:
+        return [
+            path("second-factor/", pages.own, name="second_factor"),
+            path("second-factor/code/", pages.ask, name="second_factor_code"),
+        ]
 
     def search(self, request: HttpRequest, _extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Answer the command palette.

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.templatetags.static import static
+from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
 APPS = ["unfold.apps.BasicAppConfig", "unfold.contrib.filters"]
@@ -19,6 +20,14 @@ def login_picture(_request: HttpRequest) -> str:
 
 def styles(_request: HttpRequest) -> str:
     return static("config/admin.css")
+
+
+def account_links(_request: HttpRequest) -> list[dict[str, Any]]:
+    """The menu of whoever is logged in."""
+    return [
+        {"title": _("Change password"), "link": reverse_lazy("admin:password_change")},
+        {"title": _("Second factor"), "link": reverse_lazy("admin:second_factor")},
+    ]
 
 
 # Teal, one step darker than Tailwind's, so that white on 600 and 500 on a dark page reach a contrast of 4.5 : 1.
@@ -50,6 +59,7 @@ OPTIONS: dict[str, Any] = {
     "COLORS": {"primary": TEAL},
     "STYLES": [styles],
     "LOGIN": {"image": login_picture, "form": "config.logins.LoginForm"},
+    "ACCOUNT": {"navigation": "config.theme.account_links"},
     "DASHBOARD_CALLBACK": "config.dashboard.start_page",
     "COMMAND": {"search_models": True, "show_history": False},
     "SIDEBAR": {

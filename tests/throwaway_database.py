@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 _resources = ExitStack()
-PREFIXES = ("DATABASE_", "EMBEDDINGS_", "INTERVIEW_", "OPENAI_", "TELEGRAM_")
+PREFIXES = ("DATABASE_", "EMBEDDINGS_", "INTERVIEW_", "OPENAI_", "STAFF_", "TELEGRAM_")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -48,7 +48,9 @@ DEGRADED = {
 }
 
 K = 60  # of the reciprocal rank fusion: how little the very first places differ
-POOR = 3  # the power a partial match by word loses by: with 1 the fusion was worse than vectors alone
+PARTIAL = 0.2  # what a match by some of the words counts for at the most,
+POOR = 3  # and the power of its share it loses by: with more of either the whole was worse than vectors alone
+ALL = 0.999  # of the words, where shares are sums of floats
 LONGEST = 2_000  # characters of a question
 MOST = 100  # hits
 DEPTH = 30  # chunks each search brings at least
@@ -192,7 +194,7 @@ def _fused(lists: Mapping[str, Sequence[Found]]) -> list[Ranked]:
         for found in lists[name]:
             firsts.setdefault(found.entity, found)
         for rank, (entity, found) in enumerate(firsts.items(), start=1):
-            scores[entity] += found.share**POOR / (K + rank)
+            scores[entity] += (1 if found.share >= ALL else PARTIAL * found.share**POOR) / (K + rank)
             ranks.setdefault(entity, {"vector": None, "keyword": None})[name] = rank
             if entity not in best or rank < best[entity][0]:
                 best[entity] = (rank, found)

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -193,6 +193,35 @@ def test_a_message_that_is_not_what_was_read_is_found(old: Old) -> None:
     assert verifying.verify(batch.pk, again=True) == 1
     with pytest.raises(CommandError, match="1 conversations"):
         call_command("import_conversations", verify=batch.pk)
+
+
+def test_what_rests_is_compared_beside_and_only_what_is_equal_is_said(old: Old) -> None:
+    fill(old, 40)
+    batch = bring(old.url)
+    shares = ImportShare.objects.filter(batch=batch)
+    shares.update(state="written")
+    wrong = shares.order_by("id")[1]
+    ImportShare.objects.filter(pk=wrong.pk).update(checksum=wrong.checksum + 1)
+    moment = connection.cursor().execute("SELECT clock_timestamp()").fetchone()[0]
+    late = shares.order_by("id")[2]
+    ImportShare.objects.filter(pk=late.pk).update(updated_at=moment)  # the last chunk brought something to it
+    with verifying.beside(batch.pk) as compare:
+        compare(moment)
+    states = dict(shares.values_list("id", "state"))
+    assert [states.pop(wrong.pk), states.pop(late.pk)] == ["written", "written"]
+    assert set(states.values()) == {"equal"}
+    assert verifying.verify(batch.pk) == 1
+
+
+def test_what_a_chunk_holds_at_the_moment_is_not_waited_for(old: Old) -> None:
+    fill(old, 40)
+    batch = bring(old.url)
+    ImportShare.objects.filter(batch=batch).update(state="written")
+    with transaction.atomic():
+        held = ImportShare.objects.select_for_update().filter(batch=batch).order_by("id").first()
+        with verifying.beside(batch.pk) as compare:
+            compare(datetime.now(UTC) + timedelta(days=1))
+    assert list(ImportShare.objects.filter(batch=batch, state="written").values_list("pk", flat=True)) == [held.pk]  # type: ignore[union-attr]
 
 
 def test_a_message_deleted_here_since_does_not_look_like_a_loss(old: Old) -> None:

@@ -111,6 +111,8 @@ def browser(chromium: webdriver.Chrome, live_server: LiveServer) -> Iterator[Bro
     visit.run("localStorage.clear()")
     yield visit
     visit.listen()
+    chromium.get("about:blank")  # a page that follows a conversation would ask for it again when it is gone
+    chromium.get_log("browser")  # type: ignore[no-untyped-call]
     assert visit.complaints == []
 
 

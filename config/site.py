@@ -43,6 +43,9 @@ class Site(UnfoldAdminSite):  # type: ignore[misc]
         Unfold's own keeps answers for five minutes whatever the language, pickled, and reads every matching row of
         every model to show the first hundred.
         """
+        if "s" not in request.GET:  # the address of the app `search`, too: breadcrumbs lead here
+            room: HttpResponse = self.app_index(request, "search")
+            return room
         started = time.monotonic()
         text = request.GET.get("s", "").replace("\0", "").strip().lower()
         if not text:

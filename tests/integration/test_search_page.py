@@ -255,6 +255,13 @@ def give(user: User, permission: str) -> None:
         user.__dict__.pop(cached, None)
 
 
+def test_the_palette_leaves_the_list_of_its_room_where_nobody_asks(admin_client: Client) -> None:
+    """Both have the address /admin/search/, and breadcrumbs lead there."""
+    page = admin_client.get(reverse("admin:app_list", args=["search"])).content.decode()
+    assert reverse("admin:search_space_changelist") in page
+    assert admin_client.get(reverse("admin:search"), {"s": ""}).content == b""
+
+
 def test_the_palette_hands_on_what_was_typed(admin_client: Client) -> None:
     found = admin_client.get(
         "/admin/search/", {"s": "relocation stress"}, headers={"X-Requested-With": "XMLHttpRequest"}

@@ -39,6 +39,11 @@ class Cluster:
         if self.pid:
             processes.kill_group(self.pid)
 
+    def excuse(self) -> None:
+        """The database is away, nothing can be started: what our patience waits for is counted anew from here."""
+        self._moved = time.monotonic()
+        self._whole = self._whole and self._moved
+
     def examine(self) -> str:
         """Free what dead processes held, and tell what is wrong with the group, or nothing."""
         now = time.monotonic()

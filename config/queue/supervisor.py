@@ -115,6 +115,8 @@ class Supervisor:
             self._database_said = ""
         except AWAY as error:
             self._database_away(error)
+            for cluster in self.clusters:
+                cluster.excuse()
         for cluster, trouble in sick:
             self._restart(cluster, trouble)
 

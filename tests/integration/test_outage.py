@@ -78,7 +78,7 @@ class Bot:
 def place(tmp_path: Path, settings: Any) -> Path:
     settings.BOT_JOURNALS = tmp_path / "journals"
     settings.BOT_OUTAGE_PATIENCE = 0.0
-    settings.INTERVIEW_BUFFER_DEBOUNCE_TIMEOUT = 0.3
+    settings.INTERVIEW_BUFFER_DEBOUNCE_TIMEOUT = 0.5
     return tmp_path
 
 

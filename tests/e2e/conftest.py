@@ -109,6 +109,7 @@ def browser(chromium: webdriver.Chrome, live_server: LiveServer) -> Iterator[Bro
     visit.open("/healthz")
     chromium.delete_all_cookies()
     visit.run("localStorage.clear()")
+    visit.complaints.clear()
     yield visit
     visit.listen()
     chromium.get("about:blank")  # a page that follows a conversation would ask for it again when it is gone

@@ -36,11 +36,6 @@ from tests.second_factors import (
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def cheap_hashes(settings) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def required(settings) -> None:
     settings.STAFF_SECOND_FACTOR = "required"

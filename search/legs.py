@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -26,17 +27,20 @@ SURELY = 4  # times as many: the planner's estimate of candidates is trusted not
 LIKELY = 1_000  # entries fetched for having a rare word, and
 CLOSELY = 200  # those of them that all words are looked up in
 RARE = 600  # entries; a word of more is common
+NAME = 10  # entries, as many as a page of results shows; a word of no more is the name or the number of something
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One chunk in a ranked list. `share` is the part of what was asked that it has, by weight."""
+    """One chunk in a ranked list. `share` is the part of what was asked that it has, by weight; `named` if it has all
+    of it, a word among it that hardly any other entry has."""
 
     id: UUID
     entity: tuple[str, UUID]
     chunk: int
     value: float  # distance or rank
     share: float = 1.0
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +171,14 @@ def by_words(scope: Scope, depth: int, enough: int) -> list[Found]:
     if not scope.question.strict:
         return []
     found = _strict(scope, depth)
+    if len(found) >= max(enough, NAME + 1):
+        return found
+    counts = rarity.counts(scope.space, scope.question.terms, RARE)
+    if min(counts.values(), default=0) <= NAME:
+        found = [replace(one, named=True) for one in found]
     if len(found) < enough and len(scope.question.terms) > 1:
         have = {one.id for one in found}
-        found += [one for one in _loose(scope, depth) if one.id not in have]
+        found += [one for one in _loose(scope, depth, counts) if one.id not in have]
     return found[:depth]
 
 
@@ -201,8 +210,7 @@ SELECT id, entity_type, entity_id, chunk, had / (1 + ln(1 + length(tsv)) / 8) AS
 BRANCH = "(SELECT id, {weight} AS weight FROM search_index WHERE {scope} AND tsv @@ {term} LIMIT {likely})"
 
 
-def _loose(scope: Scope, depth: int) -> list[Found]:
-    counts = rarity.counts(scope.space, scope.question.terms, RARE)
+def _loose(scope: Scope, depth: int, counts: Mapping[str, int]) -> list[Found]:
     weights = {term: _weight(count, scope.space.entries) for term, count in counts.items()}
     branches: list[str] = []
     likely = 0

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -26,6 +25,7 @@ from search.embedders import EmbedderError
 from search.embedding import as_sql
 from search.errors import SearchError
 from search.filters import UNSTORABLE, Where, where
+from search.fusion import Ranked, fused
 from search.legs import Found, Scope
 from search.models import Space, Status
 from search.results import Coverage, ExactCheck, Hit, Results, Segment
@@ -44,13 +44,10 @@ DEGRADED = {
     "other_model": "The former model serves and cannot be asked any more: by word only.",
     "incomplete": "Some entries have no vector yet: they are found by word only.",
     "no_index": "The index of the vectors is being built: they are compared one by one.",
+    "unread": "The embedder does not read this language: words lead.",
     "timeout": "One of the two searches took too long and was given up.",
 }
 
-K = 60  # of the reciprocal rank fusion: how little the very first places differ
-PARTIAL = 0.2  # what a match by some of the words counts for at the most,
-POOR = 3  # and the power of its share it loses by: with more of either the whole was worse than vectors alone
-ALL = 0.999  # of the words, where shares are sums of floats
 LONGEST = 2_000  # characters of a question
 MOST = 100  # hits
 DEPTH = 30  # chunks each search brings at least
@@ -93,7 +90,7 @@ def search(  # noqa: PLR0913  keyword-only, one per thing a person can choose
         lists["keyword"] = (
             run.leg("keyword", lambda: legs.by_words(scope, depth, limit), alone=not both) if by_word else []
         )
-        best = _fused(lists)[:limit]
+        best = fused(lists, read=run.read)[:limit]
         hits = run.timed("load", lambda: _load(best, space, vector, question.lexemes or asked.words))
     return run.results(hits, question)
 
@@ -123,7 +120,7 @@ def more_like(  # noqa: PLR0913  as above
         scope = Scope(space, _as_acting(narrowed, acting))
         near = run.nearest(scope, vector, max(DEPTH, 3 * limit), alone=True)
         others = [found for found in near if found.entity != (entity_type, entity_id)]
-        hits = _load(_fused({"vector": others, "keyword": []})[:limit], space, vector, ())
+        hits = _load(fused({"vector": others, "keyword": []})[:limit], space, vector, ())
     return run.results(hits)
 
 
@@ -176,30 +173,6 @@ def _as_acting(narrowed: Where, user_id: int | None) -> Where:
         return narrowed
     conditions = (*narrowed.conditions, "user_id = %(acting)s")
     return Where(conditions, {**narrowed.values, "acting": user_id}, narrow=True)
-
-
-Ranked = tuple[Found, float, dict[str, int | None]]  # the best chunk, the score, the rank in each list
-
-
-def _fused(lists: Mapping[str, Sequence[Found]]) -> list[Ranked]:
-    """Reciprocal rank fusion over things, each ranked by its best chunk.
-
-    A match of only some of the words adds far less than its share: it breaks ties and does not push down what is meant.
-    """
-    scores: dict[tuple[str, UUID], float] = defaultdict(float)
-    ranks: dict[tuple[str, UUID], dict[str, int | None]] = {}
-    best: dict[tuple[str, UUID], tuple[int, Found]] = {}
-    for name in ("keyword", "vector"):
-        firsts: dict[tuple[str, UUID], Found] = {}
-        for found in lists[name]:
-            firsts.setdefault(found.entity, found)
-        for rank, (entity, found) in enumerate(firsts.items(), start=1):
-            scores[entity] += (1 if found.share >= ALL else PARTIAL * found.share**POOR) / (K + rank)
-            ranks.setdefault(entity, {"vector": None, "keyword": None})[name] = rank
-            if entity not in best or rank < best[entity][0]:
-                best[entity] = (rank, found)
-    order = sorted(scores, key=lambda entity: (-scores[entity], best[entity][0], entity))
-    return [(best[entity][1], scores[entity], ranks[entity]) for entity in order]
 
 
 LOAD = """
@@ -255,6 +228,7 @@ class _Run:
         self.space = next((space for space in living if space.status == Status.ACTIVE), None)
         self.switching = len(living) > 1
         self.indexed = False
+        self.read = True
 
     def note(self, what: str) -> None:
         if what not in self.degraded:
@@ -283,6 +257,9 @@ class _Run:
             log.warning("a query has no vector", reason=str(error)[:200])
             self.note("embeddings_down")
             return None
+        self.read = embedders.reads(embedder, meaning)
+        if not self.read:
+            self.note("unread")
         return as_sql(vector)
 
     @contextmanager

@@ -17,6 +17,7 @@ class BagOfWords:
     model: str = "bag-of-words"
     dimensions: int = 64
     batch: int = 32
+    alphabets: tuple[str, ...] | None = None
     asked: list[str] = field(default_factory=list)
     trouble: Exception | None = None
 

@@ -7,6 +7,7 @@ one of PROVIDERS, or the dotted path of a class of your own with a class method 
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -54,9 +55,20 @@ class Embedder(Protocol):
     dimensions: int
     batch: int  # how many texts one call should carry
 
+    # A model of few languages may name the `alphabets` it reads, in the words of Unicode; others read everything.
+
     def embed(self, texts: Sequence[str], *, query: bool = False) -> list[list[float]]:
         """Vectors, or EmbedderError. A query is embedded while somebody waits: it is given less time."""
         ...
+
+
+def reads(embedder: Embedder, text: str) -> bool:
+    """Is most of this written in an alphabet the model has learnt? Its vectors of others are not worth much."""
+    known: Sequence[str] | None = getattr(embedder, "alphabets", None)
+    letters = [character for character in text if character.isalpha()]
+    if known is None or not letters:
+        return True
+    return 2 * sum(unicodedata.name(letter, "").startswith(tuple(known)) for letter in letters) >= len(letters)
 
 
 def current() -> Embedder | None:

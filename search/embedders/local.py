@@ -44,6 +44,7 @@ class LocalEmbedder:
     model = LOCAL_MODEL
     dimensions = LOCAL_DIMENSIONS
     batch = 32
+    alphabets = ("LATIN",)
 
     def __init__(self) -> None:
         self._loading = threading.Lock()

@@ -30,6 +30,7 @@ DEGRADED: dict[str, str | Promise] = {
     ),
     "incomplete": _("Some entries have no vector yet: by meaning they are not found."),
     "no_index": _("The index of vectors is being built: until then they are compared one by one, more slowly."),
+    "unread": _("The model of the vectors does not read this language: words come first."),
     "timeout": _("One of the two searches took too long and was given up."),
 }
 FIELDS: dict[str, str | Promise] = {

@@ -212,6 +212,3 @@ class GroupAdmin(_NamesPermissions, _OnRecord, DjangoGroupAdmin, ModelAdmin):  #
     """Groups of staff, for permissions."""
 
     icon = "group"
-
-
-import config.queue.admin  # noqa: E402, F401  the page of the queue; it needs the classes above

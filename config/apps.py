@@ -23,3 +23,7 @@ class AdminConfig(django_admin.AdminConfig):
 
     default = False
     default_site = "config.site.Site"
+
+    def ready(self) -> None:
+        super().ready()
+        from config.queue import admin  # noqa: F401  the page of the queue, which is not in a module `admin` of an app

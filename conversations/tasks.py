@@ -117,7 +117,7 @@ def tidy() -> None:
     """Forget updates that no channel repeats any more, and the pace of chats that have fallen silent."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "DELETE FROM channel_updates WHERE created_at < clock_timestamp() - %s::interval AND payload IS NULL",
+            "DELETE FROM channel_updates WHERE created_at < statement_timestamp() - %s::interval AND payload IS NULL",
             [KEEP_UPDATES],
         )
         cursor.execute(

@@ -13,7 +13,7 @@ class AgentsConfig(AppConfig):
     about = _("Who answers, with which tools, and the record of every deed.")
 
     def ready(self) -> None:
-        from agents import audit, naming  # noqa: F401  tells search which agents there are
+        from agents import audit, figures, naming  # noqa: F401  declare what others tell
         from config import deeds
 
         deeds.LISTENERS.append(audit.record)

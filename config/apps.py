@@ -13,7 +13,7 @@ class GroundFloorConfig(AppConfig):
 
     def ready(self) -> None:
         from config import checks  # noqa: F401  registers the system checks
-        from config.queue import numbers  # noqa: F401  registers the queue's readiness checks and metrics
+        from config.queue import figures, numbers  # noqa: F401  register the queue's readiness checks, metrics and figures
 
         autodiscover_modules("tasks")  # every room registers its tasks and finders in a module of this name
 

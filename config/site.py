@@ -15,7 +15,7 @@ from django.utils.http import urlencode
 from unfold.dataclasses import SearchResult
 from unfold.sites import UnfoldAdminSite
 
-from config import navigation
+from config import dashboard, navigation
 from config.second_factor import gate, pages
 from config.text import plain
 
@@ -35,6 +35,7 @@ class Site(UnfoldAdminSite):  # type: ignore[misc]
         return [
             path("second-factor/", pages.own, name="second_factor"),
             path("second-factor/code/", pages.ask, name="second_factor_code"),
+            path("overview/", dashboard.refreshed, name="overview"),
         ]
 
     def search(self, request: HttpRequest, _extra_context: dict[str, Any] | None = None) -> HttpResponse:

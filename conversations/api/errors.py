@@ -1,6 +1,8 @@
 """What the API answers when it cannot do what was asked: always `{"error", "detail", "field"?}` (ADR 0040)."""
 
+import json
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -14,12 +16,14 @@ from ninja.errors import HttpError, ValidationError
 from pydantic import Field
 
 from config.errors import unavailable
-from conversations import keys, log
+from conversations import keys, log, tally
 from conversations.errors import BlankMessageError, ConversationClosedError
 
 logger = structlog.get_logger(__name__)
 
 READ_ONLY, NO_RIGHT = "25006", "42501"
+STORING = ("/messages/append", "/inbound")  # calls that bring a message, which
+LOST = {400, 409, 413}  # with these is not stored
 MISSING_BODY = 2  # ("body", "body"): the whole body, not a field of it
 
 
@@ -95,9 +99,23 @@ def answer(request: HttpRequest, error: Exception | type[Exception]) -> HttpResp
     return refusal(500, "internal_error", "This is a mistake of ours; it has been logged.")
 
 
+def counted(request: HttpRequest, error: Exception | type[Exception]) -> HttpResponse:
+    """The answer; that a message was refused, or that the mistake is ours, is counted for staff."""
+    response = answer(request, error)
+    name = ""
+    if response.status_code == 500:
+        name = "api_failed"
+    elif request.path.endswith(STORING) and response.status_code in LOST:
+        name = f"refused_{json.loads(response.content)['error']}"
+    if name:
+        with suppress(DatabaseError):
+            tally.count(name[:50])
+    return response
+
+
 def install(api: NinjaAPI) -> None:
     for kind in (Exception, Http404, HttpError, ValidationError):
-        api.add_exception_handler(kind, answer)
+        api.add_exception_handler(kind, counted)
 
 
 def _invalid(errors: Iterable[dict[str, Any]]) -> ApiError:

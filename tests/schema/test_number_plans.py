@@ -1,11 +1,14 @@
-"""/metrics is asked again every half minute: none of its numbers may read a whole table."""
+"""The start page and /metrics are asked again every half minute: none of their numbers may read a whole table."""
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.db import connection
+from django.utils import timezone
 
-from config import metrics
+from config import figures, metrics
 from tests.schema.test_plans import nodes
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,11 +29,13 @@ BIG = {"conversations", "messages", "turns", "deliveries", "message_fates"}
 
 
 def test_no_number_reads_a_whole_table() -> None:
+    values = {"since": timezone.now() - timedelta(hours=23), "ago": timedelta(hours=23)}
     with connection.cursor() as cursor:
         cursor.execute(FILL)
         cursor.execute("VACUUM (ANALYZE) conversations, messages, turns, deliveries, message_fates")
-        for one in metrics.NUMBERS:
-            cursor.execute(f"EXPLAIN (FORMAT JSON) {one.query}")
+        for one in [*figures.FIGURES, *figures.CHARTS, *metrics.NUMBERS]:
+            asked = values if isinstance(one, figures.Chart) else None
+            cursor.execute(f"EXPLAIN (FORMAT JSON) {one.query}", asked)
             [plan] = cursor.fetchone()[0]
             for node in nodes(plan["Plan"]):
                 assert node["Node Type"] != "Seq Scan" or node["Relation Name"] not in BIG, one

@@ -25,11 +25,11 @@ WITH burst AS (
         jsonb_array_elements_text(coalesce(message -> 'edits', '[]')) AS edit
 )
 """
-# Ids are UUIDv7: what was stored since a time is a range of the partial index messages_inbound. Not of clock_timestamp():
-# what may change while a statement runs is no condition of an index.
+# Ids are UUIDv7: what was stored since a time is a range of the partial index messages_inbound. Not since one told by
+# clock_timestamp(): what may change while a statement runs is no condition of an index.
 SENT = """
-messages.inbound AND messages.id >= (lpad(to_hex(coalesce(
-    (extract(epoch FROM statement_timestamp() - {since}::interval) * 1000)::bigint, 0)), 12, '0') || repeat('0', 20))::uuid
+messages.inbound AND messages.id >= (lpad(to_hex(coalesce((extract(epoch FROM
+    statement_timestamp() - {since}::interval) * 1000)::bigint, 0)), 12, '0') || repeat('0', 20))::uuid
 """
 HOLES = f"""
 {WAITING}

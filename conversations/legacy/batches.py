@@ -23,7 +23,7 @@ from conversations.legacy.placing import Run
 from conversations.legacy.report import Report
 from conversations.legacy.sources import Source
 from conversations.legacy.talks import Home
-from conversations.models import ImportBatch, ImportReject, ImportShare, ImportStatus, ShareState
+from conversations.models import ImportBatch, ImportChat, ImportReject, ImportShare, ImportStatus, ShareState
 
 log = structlog.get_logger(__name__)
 
@@ -100,8 +100,8 @@ def begin(source: Source, terms: Terms, *, by: str) -> Run:
 def finish(run: Run, *, by: str) -> ImportBatch:
     """Compare every conversation, and say how it stands."""
     differing = verifying.verify(run.home.batch)
-    shares = ImportShare.objects.filter(batch=run.home.batch)
-    run.report.conversations = shares.count()
+    # Where the source goes to and fro between its chats, some were counted again with every chunk.
+    run.report.conversations = min(run.report.conversations, ImportChat.objects.filter(source=run.home.source).count())
     with transaction.atomic():
         status = ImportStatus.DIFFERS if differing else ImportStatus.DONE
         _close(run, "status = %s, report = %s, finished_at = clock_timestamp()", status, encode(run.report.as_json()))

@@ -51,7 +51,7 @@ class Run:
     report: Report
     position: Place | None = None
     settled: datetime | None = None  # when the chunk before the last one was written
-    seen: set[str] = field(default_factory=set)  # chats, where nothing is written that would remember them
+    seen: set[str] = field(default_factory=set)  # chats counted: of the chunk before, of all where nothing is written
     undone: list[str] = field(default_factory=list)  # earlier imports of the source that left messages marked deleted
 
 
@@ -61,10 +61,10 @@ def prepared(run: Run, chunk: Chunk, *, careful: bool = False, dry: bool = False
     known = talks.find(run.home, chats)
     missing = {key: chat for key, chat in chats.items() if key not in known}
     plan = Plan(known, {})
+    plan.report.conversations = len(chats.keys() - run.seen)
     if dry:
         plan.talks |= {key: Talk(run.home.batch, run.home.batch, fresh=True) for key in missing}
         plan.report.opened = len(missing.keys() - run.seen)
-        plan.report.conversations = len(chats.keys() - run.seen)
         run.seen |= chats.keys()
     else:
         plan.talks |= talks.open_new(run.home, missing, said)

@@ -42,7 +42,7 @@ def write(run: Run, chunk: Chunk) -> None:
     careful = False
     for number in range(1, TRIES + 1):
         try:
-            report = _write(run, chunk, careful=careful)
+            report, seen = _write(run, chunk, careful=careful)
         except IntegrityError:
             if careful:
                 raise
@@ -57,17 +57,18 @@ def write(run: Run, chunk: Chunk) -> None:
             connection.close_if_unusable_or_obsolete()
             time.sleep(FIRST_PAUSE * 2 ** (number - 1))
         else:
-            run.report, run.position = report, chunk.place
+            run.report, run.position, run.seen = report, chunk.place, seen
             crash_point("after_import_chunk")
             return
 
 
-def _write(run: Run, chunk: Chunk, *, careful: bool) -> Report:
+def _write(run: Run, chunk: Chunk, *, careful: bool) -> tuple[Report, set[str]]:
+    """What is reported with it, and its chats."""
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = 0")
             if _written_before(cursor, run, chunk):
-                return _report_of(cursor, run)
+                return _report_of(cursor, run), set()
         plan = placing.prepared(run, chunk, careful=careful)
         crash_point("before_import_copy")
         store(run, plan, chunk)
@@ -75,7 +76,7 @@ def _write(run: Run, chunk: Chunk, *, careful: bool) -> Report:
         report = run.report.plus(plan.report)
         _move_on(run, chunk, report)
         crash_point("in_import_chunk")
-    return report
+    return report, set(plan.talks)
 
 
 def store(run: Run, plan: Plan, chunk: Chunk) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.db import connection
+
+from agents.forgetting import Gone
 
 TELL_EVERY = 0.3  # seconds between two looks at a growing answer
 
@@ -39,8 +43,8 @@ class Drafting:
                 cursor.execute("DELETE FROM turn_drafts WHERE turn_id = %s", [self.turn_id])
 
 
-def forget(conversation_id: UUID) -> int:
-    """The conversation is erased: nothing that was watched of it stays. How many rows went."""
+def forget(ids: Sequence[UUID]) -> Gone:
+    """The conversations are erased: nothing that was watched of them stays."""
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM turn_drafts WHERE conversation_id = %s", [conversation_id])
-        return int(cursor.rowcount)
+        cursor.execute("DELETE FROM turn_drafts WHERE conversation_id = ANY(%s) RETURNING conversation_id", [list(ids)])
+        return Counter(id_ for (id_,) in cursor.fetchall())

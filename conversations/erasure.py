@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -10,27 +11,29 @@ import structlog
 from django.db import connection, transaction
 
 from agents import audit, forgetting
-from agents.forgetting import forget_turns
-from conversations import buffering, drafts
+from agents.forgetting import Forget, Gone
+from conversations import drafts
+from conversations.log import ConversationNotFoundError
 from conversations.models import Conversation
 
 logger = structlog.get_logger(__name__)
 
-# Others who keep something of a conversation forget it here, in the same transaction; each says how many rows went.
-FORGET: dict[str, Callable[[UUID, Sequence[UUID]], int]] = {
-    "calls_and_checkpoints": lambda _conversation_id, turn_ids: forget_turns(turn_ids),
-    "drafts": lambda conversation_id, _turn_ids: drafts.forget(conversation_id),
-    "updates": lambda conversation_id, _turn_ids: forget_updates(conversation_id),
+# Others who keep something of a conversation forget it here, in the same transaction.
+FORGET: dict[str, Forget] = {
+    "calls_and_checkpoints": forgetting.forget_turns,
+    "drafts": lambda ids, _turns: drafts.forget(ids),
+    "updates": lambda ids, _turns: forget_updates(ids),
 }
 
+LOCK = "SELECT id FROM conversations WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
 SUMMARY = """
-SELECT c.user_id, (SELECT count(*) FROM turns WHERE conversation_id = c.id),
+SELECT c.id, c.user_id, (SELECT count(*) FROM turns WHERE conversation_id = c.id),
     (SELECT count(*) FROM message_buffers WHERE conversation_id = c.id), count(m.id),
     encode(sha256(convert_to(coalesce(
         jsonb_agg(jsonb_build_array(m.message_index, m.role, m.content) ORDER BY m.message_index)
         FILTER (WHERE m.id IS NOT NULL), '[]')::text, 'UTF8')), 'hex')
 FROM conversations c LEFT JOIN messages m ON m.conversation_id = c.id
-WHERE c.id = %s GROUP BY c.id
+WHERE c.id = ANY(%s) GROUP BY c.id
 """
 
 
@@ -52,42 +55,69 @@ class Erased:
 
 def erase(conversation_id: UUID, *, by: str, reason: str) -> Erased:
     """Remove a conversation with everything that was said in it; the record keeps who, why, how much and a hash."""
+    [erased] = erase_all([conversation_id], by=by, reason=reason)
+    return erased
+
+
+def erase_all(ids: Sequence[UUID], *, by: str, reason: str) -> list[Erased]:
+    """The same for many, all or none; each has its own entry in the record."""
     if not reason.strip():
         raise NoReasonError(NoReasonError.__doc__)
     with transaction.atomic(), connection.cursor() as cursor:
-        buffering.lock(conversation_id)
+        _lock_all(ids)
         cursor.execute("SET LOCAL statement_timeout = 0")  # a long conversation takes longer than a request may
-        cursor.execute(SUMMARY, [conversation_id])
-        user_id, turns, buffers, messages, content_hash = cursor.fetchone()
-        cursor.execute("SELECT id FROM turns WHERE conversation_id = %s", [conversation_id])
-        turn_ids = [id_ for (id_,) in cursor.fetchall()]
-        also = {name: forget(conversation_id, turn_ids) for name, forget in (FORGET | forgetting.HERE).items()}
+        cursor.execute(SUMMARY, [list(ids)])
+        summaries = cursor.fetchall()
+        cursor.execute("SELECT id, conversation_id FROM turns WHERE conversation_id = ANY(%s)", [list(ids)])
+        turns = dict(cursor.fetchall())
+        also = {name: forget(ids, turns) for name, forget in (FORGET | forgetting.HERE).items()}
         cursor.execute("SET LOCAL parley.erasing = 'on'")  # the triggers of the log ask for it
-        cursor.execute("DELETE FROM conversations WHERE id = %s", [conversation_id])  # the rest cascades
+        cursor.execute("DELETE FROM conversations WHERE id = ANY(%s)", [list(ids)])  # the rest cascades
         cursor.execute("SET LOCAL parley.erasing = ''")
-        told = {"user_id": user_id, "messages": messages, "turns": turns, "buffers": buffers, **also}
-        told |= {"content_hash": content_hash, "reason": reason}
-        audit.record("conversation.erase", by, ("conversation", conversation_id), told)
-    logger.info("conversation erased", conversation=str(conversation_id), by=by, messages=messages)
-    return Erased(conversation_id, messages, turns, content_hash)
+        audit.record_all(
+            "conversation.erase", by,
+            (
+                (
+                    ("conversation", id_),
+                    {"user_id": user_id, "messages": messages, "turns": turn_count, "buffers": buffers,
+                     **{name: gone.get(id_, 0) for name, gone in also.items()},
+                     "content_hash": content_hash, "reason": reason},
+                )
+                for id_, user_id, turn_count, buffers, messages, content_hash in summaries
+            ),
+        )  # fmt: skip
+    erased = [Erased(id_, messages, number, content) for id_, _user, number, _buffers, messages, content in summaries]
+    for one in erased:
+        logger.info("conversation erased", conversation=str(one.conversation_id), by=by, messages=one.messages)
+    return erased
+
+
+def _lock_all(ids: Sequence[UUID]) -> None:
+    """In one order, so that two who erase cannot wait for each other."""
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK, [list(ids)])
+        missing = set(ids) - {id_ for (id_,) in cursor.fetchall()}
+    if missing:
+        raise ConversationNotFoundError(f"There is no conversation {min(missing)}.")
 
 
 # That they came stays, or they could be taken again; who and what they were about goes.
 UPDATES = """
 UPDATE channel_updates AS told SET chat_id = NULL, message_id = NULL, payload = NULL
-FROM conversations AS erased WHERE erased.id = %s AND told.chat_id = erased.chat_id AND (
+FROM conversations AS erased WHERE erased.id = ANY(%s) AND told.chat_id = erased.chat_id AND (
     erased.chat_id = erased.user_id
     OR told.payload -> told.kind -> 'from' ->> 'id' = erased.user_id::text
     OR EXISTS (SELECT FROM messages WHERE messages.conversation_id = erased.id
         AND messages.external_id = jsonb_build_array(told.chat_id, told.message_id)::text))
+RETURNING erased.id
 """
 
 
-def forget_updates(conversation_id: UUID) -> int:
-    """What a channel told us of it: in a chat of two everything, in a group what the person wrote."""
+def forget_updates(ids: Sequence[UUID]) -> Gone:
+    """What a channel told us of them: in a chat of two everything, in a group what the person wrote."""
     with connection.cursor() as cursor:
-        cursor.execute(UPDATES, [conversation_id])
-        return int(cursor.rowcount)
+        cursor.execute(UPDATES, [list(ids)])
+        return Counter(id_ for (id_,) in cursor.fetchall())
 
 
 def forget_person(user_id: int, *, by: str, reason: str) -> dict[str, int]:

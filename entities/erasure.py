@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import connection, models
 
-from agents.forgetting import HERE, OF_PERSON
+from agents.forgetting import HERE, OF_PERSON, Gone
 from config import origin
 from config.origin import Origin
 from entities import keeping, loader
@@ -21,11 +21,29 @@ TALK = "conversation_id"
 NOTHING = models.Value(None, models.JSONField())  # JSON's null, not SQL's
 
 
-def forget_conversation(conversation_id: UUID, _turn_ids: Sequence[UUID]) -> int:
+def forget_conversations(ids: Sequence[UUID], _turns: Mapping[UUID, UUID]) -> Gone:
     """Rows an agent made there, or that name it, go with their lineage; its values in other rows are taken back."""
+    touched = _touched(ids)
+    if not touched:
+        return {}
     with _erasing():
-        gone = sum(_erase(model, _of_conversation(model, conversation_id)) for model in loader.models())
-        return gone + _blank(conversation_id)
+        return {id_: _forget(id_) for id_ in touched}
+
+
+def _touched(ids: Sequence[UUID]) -> list[UUID]:
+    """Those that left anything here; of many conversations few do."""
+    found: set[UUID | None] = set()
+    found |= set(EntityChange.objects.filter(conversation_id__in=ids).values_list("conversation_id", flat=True))
+    for model in loader.models():
+        if _names_conversations(model):
+            rows = model._default_manager.filter(**{f"{TALK}__in": ids})
+            found |= set(rows.values_list(TALK, flat=True))
+    return [id_ for id_ in ids if id_ in found]
+
+
+def _forget(conversation_id: UUID) -> int:
+    gone = sum(_erase(model, _of_conversation(model, conversation_id)) for model in loader.models())
+    return gone + _blank(conversation_id)
 
 
 def forget_person(user_id: int) -> int:
@@ -39,9 +57,13 @@ def _of_conversation(model: type[Entity], conversation_id: UUID) -> models.Query
         entity_type=loader.type_of(model), action=Action.CREATE, conversation_id=conversation_id
     )
     condition = models.Q(pk__in=born_there.values("entity_id"))
-    if any(field.column == TALK for field in model._meta.concrete_fields):
+    if _names_conversations(model):
         condition |= models.Q(**{TALK: conversation_id})
     return model._default_manager.filter(condition)
+
+
+def _names_conversations(model: type[Entity]) -> bool:
+    return any(field.column == TALK for field in model._meta.concrete_fields)
 
 
 def _erase(model: type[Entity], rows: models.QuerySet[Entity]) -> int:
@@ -97,5 +119,5 @@ def _erasing() -> Iterator[None]:
 
 
 def register() -> None:
-    HERE["entities"] = forget_conversation
+    HERE["entities"] = forget_conversations
     OF_PERSON["entities"] = forget_person

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
+from django.db import connection
+
+from agents.forgetting import Gone
 from conversations import erasure
 from conversations.legacy.cleaning import escaped
 from conversations.legacy.records import NOTHING, Broken, Record
@@ -32,9 +36,17 @@ def keep(batch: UUID, rejects: list[Broken], talks: Mapping[str, Talk]) -> None:
     ImportReject.objects.bulk_create(made, batch_size=1_000)
 
 
-def forget(conversation_id: UUID, _turn_ids: Sequence[UUID]) -> int:
+FORGET = """
+DELETE FROM import_rejects USING import_chats AS chat
+WHERE chat_id = chat.id AND chat.conversation_id = ANY(%s) RETURNING chat.conversation_id
+"""
+
+
+def forget(ids: Sequence[UUID], _turns: Mapping[UUID, UUID]) -> Gone:
     """Whoever has a conversation erased means what was not stored of it, too."""
-    return ImportReject.objects.filter(chat__conversation=conversation_id).delete()[0]
+    with connection.cursor() as cursor:
+        cursor.execute(FORGET, [list(ids)])
+        return Counter(id_ for (id_,) in cursor.fetchall())
 
 
 erasure.FORGET["import_rejects"] = forget

@@ -6,7 +6,9 @@ Elsewhere the log lets nobody tear a hole into a conversation: what the import b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from uuid import UUID
 
 import structlog
@@ -18,7 +20,7 @@ from agents import audit
 from agents.models import Status
 from config.columns import clock
 from config.crash import crash_point
-from conversations import buffering, corrections, erasure
+from conversations import corrections, erasure
 from conversations.legacy.batches import get
 from conversations.legacy.errors import LegacyError, WrittenSinceError
 from conversations.models import ImportBatch, ImportChat, ImportShare, ImportStatus, Message, ShareState
@@ -26,7 +28,9 @@ from conversations.models import ImportBatch, ImportChat, ImportShare, ImportSta
 log = structlog.get_logger(__name__)
 
 SHOWN = 3
-AT_ONCE = 1_000  # conversations
+AT_ONCE = 200  # conversations in one transaction, of no more than
+MESSAGES = 20_000  # messages, but for a larger one
+PART = 20  # transactions in one task
 # Later messages, of people or of a later import, stand behind ours or between them.
 CONTINUED = """
 FROM import_shares AS share JOIN conversations AS talk ON talk.id = share.conversation_id
@@ -44,6 +48,9 @@ class NothingToUndoError(LegacyError):
     """The import is undone already."""
 
 
+Progress = Callable[[int], None]  # told how many conversations are done
+
+
 @dataclass(frozen=True, slots=True)
 class Undone:
     """Conversations that were erased, those in which messages were marked deleted, and how many messages."""
@@ -53,22 +60,29 @@ class Undone:
     messages: int
 
 
-def undo(batch_id: UUID, *, by: str, force: bool = False) -> Undone:
+def undo(batch_id: UUID, *, by: str, force: bool = False, progress: Progress | None = None) -> Undone:
     """Take back what an import brought; an undo that was interrupted goes on."""
-    while (done := undo_some(batch_id, by=by, force=force)) is None:
+    while (done := undo_some(batch_id, by=by, force=force, progress=progress)) is None:
         continue
     return done
 
 
-def undo_some(batch_id: UUID, *, by: str, force: bool = False, at_most: int = AT_ONCE) -> Undone | None:
-    """The next so many conversations. None while some are left."""
+def undo_some(batch_id: UUID, *, by: str, force: bool = False, progress: Progress | None = None) -> Undone | None:
+    """The next part. None while some is left."""
     batch = _begin(batch_id, by=by, force=force)
-    shares = ImportShare.objects.filter(batch=batch).exclude(state=ShareState.UNDONE).order_by("id")
-    ids = list(shares.values_list("pk", flat=True)[:at_most])
-    for id_ in ids:
-        _take_back(batch, id_, by=by, force=force)
+    for _transaction in range(PART):
+        taken = _take_back(batch, by=by, force=force)
+        if not taken:
+            return _finish(batch, by=by)
         crash_point("in_import_undo")
-    return _finish(batch, by=by) if len(ids) < at_most else None
+        if progress:
+            progress(ImportShare.objects.filter(batch=batch, state=ShareState.UNDONE).count())
+    return None
+
+
+def total(batch_id: UUID) -> int:
+    """How many conversations the import brought something to."""
+    return ImportShare.objects.filter(batch=batch_id).count()
 
 
 def continued(batch_id: UUID) -> tuple[int, list[UUID]]:
@@ -103,29 +117,43 @@ def _begin(batch_id: UUID, *, by: str, force: bool) -> ImportBatch:
     return locked
 
 
-def _take_back(batch: ImportBatch, share_id: UUID, *, by: str, force: bool) -> None:
-    """One conversation, in one transaction."""
+def _take_back(batch: ImportBatch, *, by: str, force: bool) -> int:
+    """The next conversations, in one transaction. How many there were."""
     with transaction.atomic(), connection.cursor() as cursor:
-        share = ImportShare.objects.select_for_update().get(pk=share_id)
-        if share.conversation_id is not None:
-            buffering.lock(share.conversation_id)
-            cursor.execute(f"SELECT 1 {CONTINUED} AND share.id = %(share)s", {"batch": batch.pk, "share": share_id})
-            more = cursor.fetchone() is not None
-            if more and not force:
-                raise WrittenSinceError(
-                    f"Something was said in {share.conversation_id} just now; the undo stopped there."
-                )
-            if share.opened and not more:
-                _erase(batch, share.conversation_id, by=by)
+        shares = _next(batch)
+        ids = [share.conversation_id for share in shares if share.conversation_id is not None]
+        cursor.execute(erasure.LOCK, [ids])
+        cursor.execute(f"SELECT talk.id {CONTINUED} AND talk.id = ANY(%(ids)s)", {"batch": batch.pk, "ids": ids})
+        more = {id_ for (id_,) in cursor.fetchall()}
+        if more and not force:
+            raise WrittenSinceError(f"Something was said in {min(more)} just now; the undo stopped there.")
+        gone = []
+        for share in shares:
+            if share.conversation_id is None:  # erased here since
+                continue
+            if share.opened and share.conversation_id not in more:
+                gone.append(share.conversation_id)
             elif share.messages:
                 _mark(cursor, share, share.conversation_id, by=by)
-        ImportShare.objects.filter(pk=share_id).update(state=ShareState.UNDONE)
+        _erase(batch, gone, by=by)
+        ImportShare.objects.filter(pk__in=[share.pk for share in shares]).update(state=ShareState.UNDONE)
+    return len(shares)
 
 
-def _erase(batch: ImportBatch, conversation_id: UUID, *, by: str) -> None:
-    """With the line that says its chat is known: whoever imports the source again means to have it back."""
-    chats = list(ImportChat.objects.filter(conversation=conversation_id).values_list("pk", flat=True))
-    erasure.erase(conversation_id, by=by, reason=f"undo of import {batch.pk}")
+def _next(batch: ImportBatch) -> list[ImportShare]:
+    """As many as fit one transaction."""
+    left = ImportShare.objects.filter(batch=batch).exclude(state=ShareState.UNDONE)
+    found = list(left.order_by("id").select_for_update()[:AT_ONCE])
+    size = accumulate(share.messages for share in found)
+    return [share for place, (share, upto) in enumerate(zip(found, size, strict=True)) if not place or upto <= MESSAGES]
+
+
+def _erase(batch: ImportBatch, ids: list[UUID], *, by: str) -> None:
+    """With the lines that say their chats are known: whoever imports the source again means to have them back."""
+    if not ids:
+        return
+    chats = list(ImportChat.objects.filter(conversation__in=ids).values_list("pk", flat=True))
+    erasure.erase_all(ids, by=by, reason=f"undo of import {batch.pk}")
     ImportChat.objects.filter(pk__in=chats).delete()
 
 

@@ -120,7 +120,8 @@ def test_what_is_kept_of_a_turn_is_forgotten_with_it() -> None:
     with patch("agents.llm.scripted.ScriptedModel._chat", return_value=_calling_now()):
         runtime.run(request)
     assert ToolCall.objects.exists()
-    assert forgetting.forget_turns([request.turn_id]) > 3
+    gone = forgetting.forget_turns([request.conversation_id], {request.turn_id: request.conversation_id})
+    assert gone[request.conversation_id] > 3
     assert not ToolCall.objects.exists()
     assert counts() == {}
 

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from agents import audit, proof
+from agents.forgetting import Gone
 from agents.models import AuditEntry
 from agents.runtime import AgentBrokenError, Request
 from config.models import QueuedTask
@@ -249,7 +250,7 @@ def test_erasing_needs_a_reason_and_opens_no_door_behind_it() -> None:
 def test_others_forget_in_the_same_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
     talk = conversation()
 
-    def fails(_conversation: UUID, _turns: object) -> int:
+    def fails(_conversations: object, _turns: object) -> Gone:
         raise RuntimeError("no")
 
     monkeypatch.setitem(erasure.FORGET, "notes", fails)
@@ -257,7 +258,7 @@ def test_others_forget_in_the_same_transaction(monkeypatch: pytest.MonkeyPatch) 
         erasure.erase(talk, by=BY, reason="asked")
     assert Conversation.objects.filter(pk=talk).exists()
     assert recorded() == []
-    monkeypatch.setitem(erasure.FORGET, "notes", lambda _conversation, _turns: 4)
+    monkeypatch.setitem(erasure.FORGET, "notes", lambda conversations, _turns: dict.fromkeys(conversations, 4))
     erasure.erase(talk, by=BY, reason="asked")
     assert AuditEntry.objects.get().details["notes"] == 4
 

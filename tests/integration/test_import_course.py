@@ -288,15 +288,47 @@ def test_undo_withdraws_what_waits(old: Old) -> None:
     assert (MessageBuffer.objects.count(), Conversation.objects.count(), account().holes) == (0, 0, 0)
 
 
-def test_an_undo_that_was_killed_goes_on(old: Old) -> None:
+def test_an_undo_that_was_killed_goes_on(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(old, 40)
     batch = bring(old.url)
+    monkeypatch.setattr(undoing, "AT_ONCE", 2)
+    undoing._take_back(undoing._begin(batch.pk, by="anna", force=False), by="anna", force=False)
     command = [*RUN, "--undo", str(batch.pk)]
     dead = subprocess.run(
-        command, cwd=ROOT, env={**environment(), "CRASH_AT": "in_import_undo:2"}, capture_output=True, check=False
+        command, cwd=ROOT, env={**environment(), "CRASH_AT": "in_import_undo"}, capture_output=True, check=False
     )
-    assert (dead.returncode, Conversation.objects.count()) == (137, 3)
+    assert (dead.returncode, Conversation.objects.count()) == (137, 0)
+    batch.refresh_from_db()
+    assert batch.status == ImportStatus.UNDOING
     assert undoing.undo(batch.pk, by="anna").erased == 5
+    assert AuditEntry.objects.filter(action="conversation.erase").count() == 5
+
+
+def test_an_undo_tells_how_far_it_is_and_takes_transactions_of_a_size(
+    old: Old, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(old, 40)
+    batch = bring(old.url)
+    monkeypatch.setattr(undoing, "AT_ONCE", 4)
+    monkeypatch.setattr(undoing, "MESSAGES", 10)
+    monkeypatch.setattr(undoing, "PART", 1)
+    told: list[int] = []
+    assert undoing.undo(batch.pk, by="anna", progress=told.append).erased == 5
+    assert told == [1, 2, 3, 4, 5]
+    assert undoing.total(batch.pk) == 5
+    told.clear()
+    monkeypatch.setattr(undoing, "MESSAGES", 20)
+    again = bring(old.url)
+    undoing.undo(again.pk, by="anna", progress=told.append)
+    assert told == [2, 4, 5]
+
+
+def test_an_import_with_nothing_new_says_what_it_looked_at(old: Old) -> None:
+    fill(old, 40)
+    first = bring(old.url)
+    again = bring(old.url)
+    assert (first.report["conversations"], first.report["opened"]) == (5, 5)
+    assert (again.report["conversations"], again.report["opened"], again.brought) == (5, 0, 0)
 
 
 def test_a_chunk_that_dies_leaves_nothing_of_itself(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,13 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
 from agents.models import Agent
+from config.progress import Bar
 from conversations.legacy import batches, retrying, undoing, verifying
 from conversations.legacy.batches import Terms
+from conversations.legacy.chunks import Chunk
 from conversations.legacy.cleaning import Rules
 from conversations.legacy.detecting import KINDS, source_of
 from conversations.legacy.errors import LegacyError, OptionError
-from conversations.legacy.progress import Bar
 from conversations.legacy.report import Report
 from conversations.legacy.sources import Options
 from conversations.models import ImportBatch, ImportStatus, Role
@@ -81,15 +82,19 @@ class Command(BaseCommand):
         options, terms = _options(given), _terms(given)
         source = source_of(given["source"], given["format"], options)
         self.stdout.write(f"{source.kind}: {source.origin}")
-        bar = Bar(sys.stderr, source.total(), "" if given["dry_run"] else "comparing")
+        bar = Bar(sys.stderr, source.total(), "messages", "" if given["dry_run"] else "comparing")
+
+        def progress(chunk: Chunk, report: Report) -> None:
+            bar(chunk.done, report.read)
+
         if given["dry_run"]:
-            report = batches.rehearse(source, terms, progress=bar)
+            report = batches.rehearse(source, terms, progress=progress)
             bar.close()
             self._show(report)
             self.stdout.write("Nothing was written.")
             return
         try:
-            batch = batches.bring(source, terms, by=by, progress=bar)
+            batch = batches.bring(source, terms, by=by, progress=progress)
         finally:
             bar.close()
         self._show(Report.of(batch.report))
@@ -133,7 +138,11 @@ class Command(BaseCommand):
         self.stdout.write(f"{stored:,} were stored, at the end of their conversations; {left:,} stay rejected.")
 
     def _undo(self, given: dict[str, Any], by: str) -> None:
-        done = undoing.undo(given["undo"], by=by, force=given["force"])
+        bar = Bar(sys.stderr, undoing.total(given["undo"]), "conversations")
+        try:
+            done = undoing.undo(given["undo"], by=by, force=given["force"], progress=bar)
+        finally:
+            bar.close()
         self.stdout.write(
             f"{done.erased:,} conversations were erased; in {done.marked:,} others messages were marked deleted."
         )

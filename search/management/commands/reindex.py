@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
@@ -12,12 +11,11 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from config.columns import clock
+from config.progress import Bar
 from search import coverage, embedding, reindexing, spaces, vector_index
 from search.declarations import declared
 from search.models import Space, Status, Walk
 from search.reindexing import Page, Verdict
-
-WIDTH = 30
 
 
 class Command(BaseCommand):
@@ -37,7 +35,6 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         types = self._types(options["types"])
-        self.bar = Bar(self.stderr)
         reindexing.prepare()
         if options["restart"]:
             Walk.objects.all().delete()
@@ -77,13 +74,13 @@ class Command(BaseCommand):
         walk, made = Walk.objects.get_or_create(name=name)
         if not made and walk.upto:
             self.stdout.write(f"{entity_type}: going on after {walk.checked:,} rows (--restart begins anew).")
-        total, verdict = reindexing.total([entity_type]), Verdict()
+        verdict, bar = Verdict(), Bar(sys.stderr, reindexing.total([entity_type]), f"of {entity_type}")
         for page in pages(walk.upto):
             verdict += page.verdict
             walk.checked += page.verdict.checked
             Walk.objects.filter(pk=name).update(upto=page.upto, checked=walk.checked, updated_at=clock())
-            self.bar.show(entity_type, walk.checked, total)
-        self.bar.end()
+            bar(walk.checked)
+        bar.close()
         Walk.objects.filter(pk=name).delete()
         return verdict
 
@@ -94,12 +91,19 @@ class Command(BaseCommand):
         if only is not None and not chosen:
             raise CommandError(f"There is no living space {only}.")
         for space in chosen:
-            while space.status == Status.BUILDING and spaces.copy_batch(space):
-                self.bar.show(f"copying texts to {space}", 0, 0)
+            self._copy(space)
             self._embed(space)
             coverage.recount(space)
         for step in spaces.step(seconds=3600):
             self.stdout.write(f"{step}: done")
+
+    def _copy(self, space: Space) -> None:
+        """Texts of the former space, for the one that is being built."""
+        bar, copied = Bar(sys.stderr, None, f"texts for {space}"), 0
+        while space.status == Status.BUILDING and (more := spaces.copy_batch(space)):
+            copied += more
+            bar(copied)
+        bar.close()
 
     def _embed(self, space: Space) -> None:
         embedder = spaces.embedder_of(space)
@@ -107,16 +111,16 @@ class Command(BaseCommand):
             self.stdout.write(f"{space}: no embedder for it here, so its texts wait.")
             return
         embedding.try_again(space)
-        total, made = coverage.count(space).pending, 0
+        bar, made = Bar(sys.stderr, coverage.count(space).pending, f"vectors of {space}"), 0
         while embedding.due(space):
             batch = embedding.embed_batch(space, embedder)
             made += batch.made
-            self.bar.show(f"vectors of {space}", made, total)
+            bar(made)
             if batch.paused:
-                self.bar.end()
+                bar.close()
                 space.refresh_from_db()
                 raise CommandError(f"The embedder has no vectors: {space.error} The worker tries again by itself.")
-        self.bar.end()
+        bar.close()
         left = coverage.count(space)
         told = f"{space}: {left.embedded:,} of {left.entries:,} embedded"
         self.stdout.write(f"{told}, {left.failed:,} refused, index {vector_index.progress(space):.0%}.")
@@ -130,24 +134,3 @@ class Command(BaseCommand):
             self.stdout.write(self.style.SUCCESS("The index says what its sources say."))
         else:
             self.stdout.write("Mended." if mended else "Run it without --dry-run to mend it.")
-
-
-class Bar:
-    """A line that grows in a terminal; elsewhere a line every few seconds."""
-
-    def __init__(self, out: Any) -> None:
-        self.out, self.live, self.shown = out, sys.stderr.isatty(), 0.0
-
-    def show(self, name: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if now - self.shown < (0.1 if self.live else 5.0):
-            return
-        self.shown = now
-        share = min(done / total, 1.0) if total else 0.0
-        line = f"{name}  [{'#' * int(WIDTH * share):<{WIDTH}}] {done:,} of {total:,}"
-        self.out.write(f"\r{line}" if self.live else line, ending="" if self.live else "\n")
-
-    def end(self) -> None:
-        if self.live and self.shown:
-            self.out.write("")
-        self.shown = 0.0

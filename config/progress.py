@@ -6,45 +6,43 @@ import os
 import time
 from typing import TextIO
 
-from conversations.legacy.chunks import Chunk
-from conversations.legacy.report import Report
-
 WIDTH, NARROWEST = 30, 8  # of the bar itself; where less is left for it, the numbers stand alone
 COLUMNS = 80  # of a terminal that does not tell
 EVERY = {True: 0.2, False: 10.0}  # seconds between two signs, on a terminal and elsewhere
 
 
 class Bar:
-    """Fed with every chunk. The rate is that of this run, not of what an earlier one did.
+    """Told now and then how far it is. The rate is that of this run, not of what an earlier one did.
 
-    `out` is the stream itself: what Django wraps around it ends every write with a line. `then` is what is done when
-    everything has been read.
+    `out` is the stream itself: what Django wraps around it ends every write with a line. `of` is what is counted, and
+    `then` what is done when everything has been seen.
     """
 
-    def __init__(self, out: TextIO, total: int | None, then: str = "") -> None:
-        self.out, self.total, self.then = out, total, then
+    def __init__(self, out: TextIO, total: int | None, of: str, then: str = "") -> None:
+        self.out, self.total, self.of, self.then = out, total, of, then
         self.live = out.isatty()
         self._began = self._told = time.monotonic()
         self._before: tuple[int, int] | None = None
 
-    def __call__(self, chunk: Chunk, report: Report) -> None:
-        now = time.monotonic()
-        if self._before is None:  # an import that goes on begins with what an earlier run did
-            self._before, self._began = (chunk.done, report.read), now
-        over = self.live and self.total is not None and chunk.done >= self.total
+    def __call__(self, done: int, number: int | None = None) -> None:
+        """So much of the total; `number` where something else is counted for people."""
+        now, number = time.monotonic(), done if number is None else number
+        if self._before is None:  # what goes on begins with what an earlier run did
+            self._before, self._began = (done, number), now
+        over = self.live and self.total is not None and done >= self.total
         if over or now - self._told >= EVERY[self.live]:
             self._told = now
-            self._say(self._line(chunk.done, report.read, now))
+            self._say(self._line(done, number, now))
 
     def close(self) -> None:
         if self.live:
             self.out.write("\r\033[K")
             self.out.flush()
 
-    def _line(self, done: int, read: int, now: float) -> str:
+    def _line(self, done: int, number: int, now: float) -> str:
         first, before = self._before or (0, 0)
         seconds = now - self._began
-        line = f"{read:,} messages" + (f", {(read - before) / seconds:,.0f}/s" if seconds > 0 else "")
+        line = f"{number:,} {self.of}" + (f", {(number - before) / seconds:,.0f}/s" if seconds > 0 else "")
         if not self.total:
             return line
         part = min(1.0, done / self.total)
@@ -65,7 +63,7 @@ class Bar:
         return line[:room]
 
     def _columns(self) -> int:
-        """Asked each time: windows are drawn wider and narrower while an import runs."""
+        """Asked each time: windows are drawn wider and narrower meanwhile."""
         try:
             return os.get_terminal_size(self.out.fileno()).columns or COLUMNS
         except OSError:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from conversations.legacy import progress
+from config import progress
 
 
 @pytest.mark.parametrize("before", [0, 900_000])
@@ -14,9 +14,9 @@ def test_the_rate_leaves_out_what_an_earlier_run_did(monkeypatch: pytest.MonkeyP
     times = iter([0.0, 0.0, 20.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(times))
     out = io.StringIO()
-    bar: Any = progress.Bar(out, 1_000_000)
+    bar: Any = progress.Bar(out, 1_000_000, "messages")
     for read in (before, before + 50_000):
-        bar(SimpleNamespace(done=read), SimpleNamespace(read=read))
+        bar(read)
     assert f"{before + 50_000:,} messages, 2,500/s" in out.getvalue()
     assert f"{'6:20' if before == 0 else '0:20'} left" in out.getvalue()
 
@@ -37,9 +37,9 @@ def test_the_bar_is_one_line_however_narrow_the_window(monkeypatch: pytest.Monke
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(times))
     monkeypatch.setattr(progress.os, "get_terminal_size", lambda _fd: SimpleNamespace(columns=columns))
     out = Terminal()
-    bar: Any = progress.Bar(out, 2_000_000, "comparing")
+    bar: Any = progress.Bar(out, 2_000_000, "messages", "comparing")
     for read in (0, 1_000_000, 2_000_000):
-        bar(SimpleNamespace(done=read), SimpleNamespace(read=read))
+        bar(read)
     bar.close()
     *drawn, last = out.getvalue().removeprefix("\r\033[K").split("\r\033[K")
     assert "\n" not in out.getvalue()
@@ -52,6 +52,6 @@ def test_the_bar_is_one_line_however_narrow_the_window(monkeypatch: pytest.Monke
 
 
 def test_before_there_is_a_rate_none_is_told() -> None:
-    bar: Any = progress.Bar(Terminal(), 100)
+    bar: Any = progress.Bar(Terminal(), 100, "messages")
     bar._before, bar._began = (10, 10), 5.0
     assert "/s" not in bar._line(10, 10, 5.0)

@@ -30,6 +30,9 @@ format: .venv/dev  ## rewrite the sources in the house style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+migrate: .venv/run  ## bring the database up to date, and nothing else
+	@$(MANAGE) migrate
+
 password: .venv/run  ## a new password for the staff login
 	@$(MANAGE) password
 
@@ -82,4 +85,4 @@ clean:  ## remove the environment and caches; data in var/ stays
 	@$(BIN)/uv pip install -q --python .venv-bench/bin/python --no-deps --require-hashes -r requirements-bench.txt
 	@touch $@
 
-.PHONY: help run test check format messages password chat bench chaos lock install clean
+.PHONY: help run test check format messages migrate password chat bench chaos lock install clean

@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """The operator's entrance: `python manage.py help` lists every command."""
 
+import importlib
 import os
 import sys
 
@@ -11,6 +12,14 @@ def main() -> None:
         from django.core.management import execute_from_command_line
     except ImportError:
         sys.exit("Django is not installed in this Python. Run: make install, then .venv/bin/python manage.py ...")
+
+    from django.core.exceptions import ImproperlyConfigured
+    from environs import EnvError
+
+    try:
+        importlib.import_module(os.environ["DJANGO_SETTINGS_MODULE"])
+    except (EnvError, ImproperlyConfigured) as error:
+        sys.exit(f"{error}\n.env.example tells of every setting.")
 
     from config.database import EmbeddedServerError, at_hand_for
 

@@ -1,16 +1,44 @@
 """Reads the environment: real variables first, then `.env` beside manage.py."""
 
 import secrets
+from collections.abc import Callable
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ImproperlyConfigured
-from environs import Env
+from environs import Env, ValidationError, validate
 
 ROOT = Path(__file__).resolve().parent.parent
 SHORTEST_SECRET = 50  # characters, as Django's own deploy check wants
 
 env = Env()
 env.read_env(ROOT / ".env", recurse=False)
+
+
+# --- what a value may be: a wrong one is told at the start, not where a burst never ends ---
+def at_least(number: float) -> validate.Range:
+    return validate.Range(min=number)
+
+
+def more_than(number: float) -> validate.Range:
+    return validate.Range(min=number, min_inclusive=False)
+
+
+def one_of(*words: str) -> Callable[[str], None]:
+    """In whatever case."""
+
+    def check(value: str) -> None:
+        if value.lower() not in {word.lower() for word in words}:
+            raise ValidationError(f"Must be one of: {', '.join(words)}.")
+
+    return check
+
+
+def a_time_zone(name: str) -> None:
+    try:
+        ZoneInfo(name)
+    except (LookupError, OSError, ValueError) as error:
+        raise ValidationError("There is no such time zone; one is Europe/Riga.") from error
 
 
 def required_in_production(name: str, example: str, *, production: bool) -> str:

@@ -16,17 +16,21 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import psutil
+import structlog
 from django.conf import settings
 from django.core.management import call_command
 
 from config import staff
-from config.database import held
+from config.database import EmbeddedServerError, held
 from config.env import ROOT
+
+log = structlog.get_logger(__name__)
 
 Say = Callable[[str], None]
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 STOP_WITHIN = 8  # seconds, after which what is left of a run is killed
+LOOK_EVERY = 1.0  # seconds between two looks at the embedded server
 STOPPED_BY_HAND = {0, 130, 143, -signal.SIGINT, -signal.SIGTERM}
 
 
@@ -89,6 +93,7 @@ def supervise(port: int, ready: Callable[[], None]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # a terminal's Ctrl-C reaches honcho directly, too: it asks once
         signal.signal(number, lambda *_: honcho.terminate())
     threading.Thread(target=_announce, args=(port, honcho, ready), daemon=True).start()
+    threading.Thread(target=_keep_database_up, args=(honcho,), daemon=True).start()
     code = honcho.wait()
     _end_descendants()
     return 0 if code in STOPPED_BY_HAND else 1
@@ -121,6 +126,22 @@ def _announce(port: int, honcho: subprocess.Popen[bytes], ready: Callable[[], No
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
+
+
+def _keep_database_up(honcho: subprocess.Popen[bytes]) -> None:
+    """An embedded server that died (out of memory, a stray kill) is started again: nobody else would do it.
+
+    Ours holds the users' lock, so nobody stops it on purpose while honcho runs.
+    """
+    cluster = settings.EMBEDDED_DATABASE
+    while cluster and honcho.poll() is None:
+        if not cluster.answers:
+            log.warning("the embedded PostgreSQL is gone; starting it again")
+            try:
+                cluster.start()
+            except EmbeddedServerError as error:
+                log.error("the embedded PostgreSQL does not start", reason=str(error))
+        time.sleep(LOOK_EVERY)
 
 
 def _end_descendants() -> None:

@@ -10,14 +10,14 @@ from django.utils.translation import gettext_lazy as _
 from environs import validate
 
 from config import database, logs, theme
-from config.env import ROOT, env, required_in_production, secret_key
+from config.env import ROOT, a_time_zone, at_least, env, more_than, one_of, required_in_production, secret_key
 
 # --- where and as what do we run? ---
 DEBUG = env.bool("DEBUG", True)
 PRODUCTION = not DEBUG
 DATA_DIR = ROOT / env.str("DATA_DIR", "var")
-PORT = env.int("PORT", 8000)
-LOG_LEVEL = env.str("LOG_LEVEL", "INFO").upper()
+PORT = env.int("PORT", 8000, validate=validate.Range(1, 65_535))
+LOG_LEVEL = env.str("LOG_LEVEL", "INFO", validate=one_of("DEBUG", "INFO", "WARNING", "ERROR")).upper()
 
 # --- who may reach us, and with which secrets? ---
 SECRET_KEY = secret_key(DATA_DIR, production=PRODUCTION)
@@ -28,7 +28,7 @@ ALLOWED_HOSTS = [
     if host.strip()
 ] or ["localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
-TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0)
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0, validate=at_least(0))
 HTTPS = env.bool("HTTPS", PRODUCTION)
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
@@ -42,7 +42,7 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = LANGUAGE_COOKIE_SAMESITE = "Lax
 CSRF_COOKIE_HTTPONLY = LANGUAGE_COOKIE_HTTPONLY = True  # forms carry the token; no script reads a cookie
 LANGUAGE_COOKIE_SECURE = HTTPS
 STAFF_SECOND_FACTOR = env.str(
-    "STAFF_SECOND_FACTOR", "optional", validate=validate.OneOf(["optional", "required"])
+    "STAFF_SECOND_FACTOR", "optional", validate=one_of("optional", "required")
 )  # docs/second-factor.md
 OTP_TOTP_ISSUER = "Parley"  # how an authenticator app names the account
 OTP_ADMIN_HIDE_SENSITIVE_DATA = (
@@ -148,7 +148,7 @@ DATABASES["default"]["OPTIONS"] = {
 if DATABASE_POOL:
     DATABASES["default"]["OPTIONS"]["pool"] = {
         "min_size": 1,
-        "max_size": env.int("DATABASE_POOL_SIZE", 10),
+        "max_size": env.int("DATABASE_POOL_SIZE", 10, validate=at_least(1)),
         "max_idle": env.int("DATABASE_POOL_IDLE", 30),
         "timeout": env.int("DATABASE_POOL_WAIT", 5),
     }
@@ -158,13 +158,13 @@ MIGRATION_STATEMENT_TIMEOUT = env.int("MIGRATION_STATEMENT_TIMEOUT", 5000)
 
 # --- what if it is lost? ---
 BACKUP_DIR = ROOT / env.str("BACKUP_DIR", str(DATA_DIR / "backups"))
-BACKUP_EVERY_HOURS = env.float("BACKUP_EVERY_HOURS", 24.0)  # 0: never by itself
-BACKUP_KEEP_LAST = env.int("BACKUP_KEEP_LAST", 3)
+BACKUP_EVERY_HOURS = env.float("BACKUP_EVERY_HOURS", 24.0, validate=at_least(0))  # 0: never by itself
+BACKUP_KEEP_LAST = env.int("BACKUP_KEEP_LAST", 3, validate=at_least(1))
 BACKUP_KEEP_DAYS = env.float("BACKUP_KEEP_DAYS", 7.0)
 BACKUP_KEEP_WEEKS = env.float("BACKUP_KEEP_WEEKS", 8.0)
 
 # --- how does work wait its turn? ---
-WORKER_PROCESSES = env.int("WORKER_PROCESSES", 4)
+WORKER_PROCESSES = env.int("WORKER_PROCESSES", 4, validate=at_least(1))
 Q_CLUSTER: dict[str, Any] = {  # django-q2 runs the tasks, our broker decides which: docs/adr/0010
     "name": "parley",
     "broker_class": "config.queue.Broker",
@@ -181,28 +181,28 @@ Q_CLUSTER: dict[str, Any] = {  # django-q2 runs the tasks, our broker decides wh
 
 # --- how long does an agent listen? ---
 INTERVIEW_BUFFER_ENABLED = env.bool("INTERVIEW_BUFFER_ENABLED", True)
-INTERVIEW_BUFFER_DEBOUNCE_TIMEOUT = env.float("INTERVIEW_BUFFER_DEBOUNCE_TIMEOUT", 4.0)
-INTERVIEW_TYPING_DEBOUNCE_TIMEOUT = env.float("INTERVIEW_TYPING_DEBOUNCE_TIMEOUT", 6.0)
-INTERVIEW_BUFFER_MAX_WAIT = env.float("INTERVIEW_BUFFER_MAX_WAIT", 60.0)
-INTERVIEW_BUFFER_JOIN_TIMEOUT = env.float("INTERVIEW_BUFFER_JOIN_TIMEOUT", 3.0)
-INTERVIEW_BUFFER_MAX_SIZE = env.int("INTERVIEW_BUFFER_MAX_SIZE", 50)
-INTERVIEW_BUFFER_MAX_BYTES = env.int("INTERVIEW_BUFFER_MAX_BYTES", 32 * 1024)
-INTERVIEW_TURN_ATTEMPTS = env.int("INTERVIEW_TURN_ATTEMPTS", 5)
-INTERVIEW_TURN_BACKOFF = env.float("INTERVIEW_TURN_BACKOFF", 2.0)
-INTERVIEW_TURN_LEASE = env.float("INTERVIEW_TURN_LEASE", 15.0)
-INTERVIEW_HISTORY_LIMIT = env.int("INTERVIEW_HISTORY_LIMIT", 50)
+INTERVIEW_BUFFER_DEBOUNCE_TIMEOUT = env.float("INTERVIEW_BUFFER_DEBOUNCE_TIMEOUT", 4.0, validate=at_least(0))
+INTERVIEW_TYPING_DEBOUNCE_TIMEOUT = env.float("INTERVIEW_TYPING_DEBOUNCE_TIMEOUT", 6.0, validate=at_least(0))
+INTERVIEW_BUFFER_MAX_WAIT = env.float("INTERVIEW_BUFFER_MAX_WAIT", 60.0, validate=at_least(0))
+INTERVIEW_BUFFER_JOIN_TIMEOUT = env.float("INTERVIEW_BUFFER_JOIN_TIMEOUT", 3.0, validate=at_least(0))
+INTERVIEW_BUFFER_MAX_SIZE = env.int("INTERVIEW_BUFFER_MAX_SIZE", 50, validate=at_least(1))
+INTERVIEW_BUFFER_MAX_BYTES = env.int("INTERVIEW_BUFFER_MAX_BYTES", 32 * 1024, validate=at_least(1))
+INTERVIEW_TURN_ATTEMPTS = env.int("INTERVIEW_TURN_ATTEMPTS", 5, validate=at_least(1))
+INTERVIEW_TURN_BACKOFF = env.float("INTERVIEW_TURN_BACKOFF", 2.0, validate=at_least(0))
+INTERVIEW_TURN_LEASE = env.float("INTERVIEW_TURN_LEASE", 15.0, validate=more_than(0))
+INTERVIEW_HISTORY_LIMIT = env.int("INTERVIEW_HISTORY_LIMIT", 50, validate=at_least(1))
 
 # --- how do answers travel? ---
-DELIVERY_ATTEMPTS = env.int("DELIVERY_ATTEMPTS", 20)
-DELIVERY_BACKOFF = env.float("DELIVERY_BACKOFF", 1.0)
-DELIVERY_UNKNOWN_PATIENCE = env.float("DELIVERY_UNKNOWN_PATIENCE", 30.0)
+DELIVERY_ATTEMPTS = env.int("DELIVERY_ATTEMPTS", 20, validate=at_least(1))
+DELIVERY_BACKOFF = env.float("DELIVERY_BACKOFF", 1.0, validate=at_least(0))
+DELIVERY_UNKNOWN_PATIENCE = env.float("DELIVERY_UNKNOWN_PATIENCE", 30.0, validate=at_least(0))
 TELEGRAM_BOT_TOKEN = env.str("TELEGRAM_BOT_TOKEN", "")
 TELEGRAM_API_URL = env.str("TELEGRAM_API_URL", "https://api.telegram.org").rstrip("/")
 TELEGRAM_AGENT = env.str("TELEGRAM_AGENT", "")
 TELEGRAM_WEBHOOK_SECRET = env.str("TELEGRAM_WEBHOOK_SECRET", "")
-TELEGRAM_MESSAGES_PER_SECOND = env.float("TELEGRAM_MESSAGES_PER_SECOND", 30.0)
-TELEGRAM_CHAT_GAP = env.float("TELEGRAM_CHAT_GAP", 1.0)
-TELEGRAM_GROUP_GAP = env.float("TELEGRAM_GROUP_GAP", 3.0)
+TELEGRAM_MESSAGES_PER_SECOND = env.float("TELEGRAM_MESSAGES_PER_SECOND", 30.0, validate=more_than(0))
+TELEGRAM_CHAT_GAP = env.float("TELEGRAM_CHAT_GAP", 1.0, validate=at_least(0))
+TELEGRAM_GROUP_GAP = env.float("TELEGRAM_GROUP_GAP", 3.0, validate=at_least(0))
 
 # --- who answers? ---
 AGENTS_DIR = ROOT / env.str("AGENTS_DIR", "agents/configs")
@@ -211,34 +211,34 @@ AGENT_TOOL_PACKAGES: list[str] = env.list("AGENT_TOOL_PACKAGES", ["agents.tools"
 OPENAI_API_KEY = env.str("OPENAI_API_KEY", "")
 OPENAI_BASE_URL = env.str("OPENAI_BASE_URL", "")
 LLM_MODEL = env.str("LLM_MODEL", "gpt-4o-mini")
-LLM_TIMEOUT = env.float("LLM_TIMEOUT", 60.0)
-CHECKPOINTS_KEEP_DAYS = env.float("CHECKPOINTS_KEEP_DAYS", 7.0)
+LLM_TIMEOUT = env.float("LLM_TIMEOUT", 60.0, validate=more_than(0))
+CHECKPOINTS_KEEP_DAYS = env.float("CHECKPOINTS_KEEP_DAYS", 7.0, validate=at_least(0))
 GIT_COMMIT = env.str("GIT_COMMIT", "")
 GIT_BRANCH = env.str("GIT_BRANCH", "")
 
 # --- who turns text into vectors? ---
 EMBEDDINGS_PROVIDER = env.str("EMBEDDINGS_PROVIDER", "local")
 EMBEDDINGS_MODEL = env.str("EMBEDDINGS_MODEL", "")
-EMBEDDINGS_DIMENSIONS = env.int("EMBEDDINGS_DIMENSIONS", 0)
+EMBEDDINGS_DIMENSIONS = env.int("EMBEDDINGS_DIMENSIONS", 0, validate=at_least(0))
 EMBEDDINGS_BASE_URL = env.str("EMBEDDINGS_BASE_URL", OPENAI_BASE_URL)
 EMBEDDINGS_API_KEY = env.str("EMBEDDINGS_API_KEY", OPENAI_API_KEY)
-EMBEDDINGS_BATCH = env.int("EMBEDDINGS_BATCH", 64)
-EMBEDDINGS_TIMEOUT = env.float("EMBEDDINGS_TIMEOUT", 30.0)
+EMBEDDINGS_BATCH = env.int("EMBEDDINGS_BATCH", 64, validate=at_least(1))
+EMBEDDINGS_TIMEOUT = env.float("EMBEDDINGS_TIMEOUT", 30.0, validate=more_than(0))
 EMBEDDINGS_QUERY_TIMEOUT = env.float("EMBEDDINGS_QUERY_TIMEOUT", 2.0)
 
 # --- how do bots reach people? ---
 TELEGRAM_API_ID = env.int("TELEGRAM_API_ID", 0)
 TELEGRAM_API_HASH = env.str("TELEGRAM_API_HASH", "")
-BOT_OUTAGE_PATIENCE = env.float("BOT_OUTAGE_PATIENCE", 60.0)
+BOT_OUTAGE_PATIENCE = env.float("BOT_OUTAGE_PATIENCE", 60.0, validate=at_least(0))
 BOT_JOURNALS = DATA_DIR / "journals"
 BOT_JOURNAL_LIMIT = env.int("BOT_JOURNAL_LIMIT", 64 * 1024 * 1024)
 
 # --- in which languages? ---
-LANGUAGE_CODE = env.str("LANGUAGE_CODE", "en")
+LANGUAGE_CODE = env.str("LANGUAGE_CODE", "en", validate=one_of("en", "ru"))
 LANGUAGES = [("en", _("English")), ("ru", _("Russian"))]
 LOCALE_PATHS = [ROOT / "config" / "locale"]
 FORMAT_MODULE_PATH = "config.formats"
-TIME_ZONE = env.str("TIME_ZONE", "UTC")
+TIME_ZONE = env.str("TIME_ZONE", "UTC", validate=a_time_zone)
 USE_TZ = True
 
 # --- what do people see? ---

@@ -107,19 +107,24 @@ def typing(conversation_id: UUID, activity: str) -> datetime | None:
     values: dict[str, Any] = {"conversation": conversation_id, "typing": window.typing, "finest": FINEST_EXTENSION}
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(EXTEND, values)
-        extended = cursor.fetchall()
-    for step, _flush_at in extended:
-        TypingActivity(conversation_id=conversation_id, interview_step=step, activity=activity).tell()
-    return max((flush_at for _step, flush_at in extended), default=None)
+        bursts = cursor.fetchall()
+    for step, _flush_at, extended in bursts:
+        if extended:
+            TypingActivity(conversation_id=conversation_id, interview_step=step, activity=activity).tell()
+    return max((flush_at for _step, flush_at, _extended in bursts), default=None)
 
 
 EXTEND = """
-UPDATE message_buffers SET
-    flush_at = least(clock_timestamp() + %(typing)s, deadline),
-    extended_by_typing = extended_by_typing + 1, updated_at = clock_timestamp()
-WHERE conversation_id = %(conversation)s AND flush_at < deadline
-    AND flush_at + %(finest)s * interval '1 second' <= clock_timestamp() + %(typing)s
-RETURNING interview_step, flush_at
+WITH extended AS (
+    UPDATE message_buffers SET
+        flush_at = least(clock_timestamp() + %(typing)s, deadline),
+        extended_by_typing = extended_by_typing + 1, updated_at = clock_timestamp()
+    WHERE conversation_id = %(conversation)s AND flush_at < deadline
+        AND flush_at + %(finest)s * interval '1 second' <= clock_timestamp() + %(typing)s
+    RETURNING id, flush_at
+)
+SELECT burst.interview_step, coalesce(extended.flush_at, burst.flush_at), extended.id IS NOT NULL
+FROM message_buffers AS burst LEFT JOIN extended USING (id) WHERE burst.conversation_id = %(conversation)s
 """
 
 

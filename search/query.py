@@ -163,8 +163,10 @@ def _check(text: str, mode: str, limit: int) -> None:
         raise SearchError(f"One of {', '.join(MODES)}.", field="mode")
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MOST:
         raise SearchError(f"From 1 to {MOST}.", field="limit")
-    if not isinstance(text, str) or len(text) > LONGEST or UNSTORABLE.search(text):
+    if not isinstance(text, str) or len(text) > LONGEST:
         raise SearchError(f"A text of at most {LONGEST} characters is wanted.", field="text")
+    if UNSTORABLE.search(text):
+        raise SearchError("U+0000 and half surrogate pairs cannot be looked for.", field="text")
 
 
 def _as_acting(narrowed: Where, user_id: int | None) -> Where:

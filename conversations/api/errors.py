@@ -24,6 +24,7 @@ logger = structlog.get_logger(__name__)
 READ_ONLY, NO_RIGHT = "25006", "42501"
 STORING = ("/messages/append", "/inbound")  # calls that bring a message, which
 LOST = {400, 409, 413}  # with these is not stored
+OUR_CODES = {"string_too_long": "too_long"}  # what pydantic calls it, and what the guide does
 MISSING_BODY = 2  # ("body", "body"): the whole body, not a field of it
 
 
@@ -133,7 +134,7 @@ def _invalid(errors: Iterable[dict[str, Any]]) -> ApiError:
         names = ", ".join(_field(error) for error in missing)
         return ApiError(400, "missing_field", f"Missing: {names}.", field=_field(missing[0]))
     error = found[0]
-    code = error["type"] if error.get("ctx", {}).get("ours") else "invalid_value"
+    code = error["type"] if error.get("ctx", {}).get("ours") else OUR_CODES.get(error["type"], "invalid_value")
     says = error["msg"].replace("valid dictionary", "JSON object")
     return ApiError(400, code, f"{says}.", field=_field(error))
 

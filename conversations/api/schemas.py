@@ -53,6 +53,8 @@ def digits(value: Any) -> Any:
 def visible(text: str) -> str:
     if all(unicodedata.category(letter) in INVISIBLE for letter in text):
         raise refused("blank", "There is nothing to see in this text")
+    if "\0" in text:  # bodies are read strictly before; a query string comes as it is
+        raise refused("invalid_character", "U+0000 and half surrogate pairs cannot be stored")
     if len(text.encode()) > TEXT_BYTES:
         raise refused("too_long", "The text is larger than 1 MB (1,048,576 bytes of UTF-8)")
     return text

@@ -26,7 +26,7 @@ NAMES = {"text": "q", "entity_types": "entity_type"}  # what search calls them, 
 class Question(Schema):
     """What is looked for, and among what."""
 
-    q: Annotated[str, AfterValidator(visible), Field(min_length=1, max_length=LONGEST)] = Field(
+    q: Annotated[str, Field(max_length=LONGEST), AfterValidator(visible), Field(min_length=1)] = Field(
         description='In your own words; "an exact phrase" and -without narrow what is found by word.'
     )
     mode: Literal["hybrid", "vector", "keyword"] = "hybrid"

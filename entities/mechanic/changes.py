@@ -149,6 +149,8 @@ def find(wanted: str) -> SchemaChange:
         except ValueError:
             found = [one for one in everything if str(one.pk).startswith(wanted) or str(one.pk).endswith(wanted)]
     if len(found) != 1:
+        if wanted == "latest":
+            raise ChangeError("No change is planned yet. Begin with `manage.py mechanic plan FILE` (docs/mechanic.md).")
         raise ChangeError(f"There is {'no' if not found else 'more than one'} change {wanted[:50]!r}.")
     return found[0]
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from django.apps import apps
+from django.conf import settings
 from django.contrib.postgres.operations import AddConstraintNotValid, AddIndexConcurrently, ValidateConstraint
 from django.db import connection
 from django.db.migrations import AddConstraint, AddIndex, CreateModel, Migration
@@ -55,11 +56,17 @@ def copy_with(files: dict[str, str], *, root: Path = ROOT) -> Iterator[Path]:
     """A copy of the project with these files in it, for the length of the block; only we may read it."""
     with tempfile.TemporaryDirectory(prefix="parley-mechanic-") as place:
         folder = Path(place) / "project"
-        shutil.copytree(root, folder, ignore=LEFT_OUT, symlinks=True)
+        shutil.copytree(root, folder, ignore=_left_out, symlinks=True)
         for name, text in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)
         yield folder
+
+
+def _left_out(folder: str, names: list[str]) -> set[str]:
+    """What is no source: caches by name, and data wherever the settings put it (a server's socket cannot be copied)."""
+    data = {Path(place).resolve() for place in (settings.DATA_DIR, settings.BACKUP_DIR)}
+    return LEFT_OUT(folder, names) | {name for name in names if Path(folder, name).resolve() in data}
 
 
 def draft(files: dict[str, str], title: str) -> Draft:

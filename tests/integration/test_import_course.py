@@ -373,7 +373,8 @@ def test_the_command_tells_a_manager_what_there_is(tmp_path: Path) -> None:
         ({"source": "x.json", "role": ["robot"]}, "NAME=VALUE"),
         ({"source": "x.json", "role": ["robot=king"]}, "There is no role king"),
         ({"source": "x.json", "timezone": "Mars/Base"}, "no time zone"),
-        ({"source": "x.json", "agent": "nobody"}, "no agent"),
+        ({"source": "x.json", "agent": "nobody"}, "no agent nobody; known: "),
+        ({"source": "x.json", "channel": "telegramm"}, "Did you mean telegram"),
         ({"undo": UUID(int=1)}, "There is no import"),
     ],
 )

@@ -16,7 +16,7 @@ import pytest
 
 from tests.patience import PATIENCE
 from tests.processes import Running, eventually, free_port, manage
-from tests.scratch import LATER
+from tests.scratch import LATER, long
 
 READY = r"Parley is ready: (\S+)"
 LOGIN = r"Staff login: admin / (\S+)"
@@ -105,6 +105,17 @@ def test_a_killed_process_takes_the_run_down_and_the_next_one_starts(place: dict
         assert answers(place, "/readyz") in {200, 503}
         assert again.end() == 0
     assert not servers(place)
+
+
+@long
+def test_a_database_that_dies_is_started_again_under_the_same_run(place: dict[str, str]) -> None:
+    with up(place) as run:
+        run.wait_for(READY)
+        for process in servers(place):
+            process.kill()
+        eventually(lambda: answers(place, "/readyz") == 200, "it serves again, and nobody was asked")
+        assert run.end() == 0
+    assert not servers(place), "and it is stopped with the run"
 
 
 def _alive(process: psutil.Process) -> bool:

@@ -9,7 +9,7 @@ from agents.config import parse
 from conversations import buffering, corrections, log, takeover, turns
 from conversations.buffering import receive, typing
 from conversations.errors import BlankMessageError, ConversationClosedError
-from conversations.models import Delivery, Fate, Mode, Trigger, Turn, TurnStatus
+from conversations.models import Delivery, Fate, MessageBuffer, Mode, Trigger, Turn, TurnStatus
 from tests.conversing import agent, conversation, fates, quiet, replies, say
 from tests.time_travel import let_pass
 
@@ -129,6 +129,15 @@ def test_typing_postpones_never_past_the_deadline_and_never_flushes() -> None:
     turn = Turn.objects.get()
     assert turn.trigger == Trigger.MAX_WAIT
     assert turn.extended_by_typing >= 10
+
+
+def test_a_sign_of_typing_that_costs_no_write_tells_the_open_burst_s_end_all_the_same() -> None:
+    chat = conversation()
+    say(chat, "so")
+    extended = typing(chat, "typing")
+    assert extended is not None
+    assert typing(chat, "recording") == extended, "the second came too soon to move it"
+    assert MessageBuffer.objects.get().extended_by_typing == 1
 
 
 def test_overflow_by_number_forces_a_flush_and_drops_nothing(settings: object) -> None:

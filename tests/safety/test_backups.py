@@ -138,6 +138,26 @@ def test_what_differs_from_the_manifest_is_not_given_a_name(place: Project) -> N
     assert databases(place) == before
 
 
+@scratch.long
+def test_what_was_unsound_when_it_was_backed_up_is_restored_and_told(project: Project) -> None:
+    with project.connect() as found:
+        found.execute(
+            "WITH chat AS (INSERT INTO conversations (user_id, channel) VALUES (1, 'api') RETURNING id)"
+            " SELECT append_message(chat.id, 'user', 'forgotten', p_inbound => true) FROM chat"
+        )
+    assert manage(project, "backup").startswith("0")
+    into = f"restored_{project.database}"
+    try:
+        said = manage(project, "restore", "--into", into)
+        assert said.startswith("0")
+        assert "1 messages have no fate" in said
+        assert "that was not sound" in said
+        assert into in databases(project)
+    finally:
+        with project.connect() as found:
+            found.execute(f'DROP DATABASE IF EXISTS "{into}"')
+
+
 @pytest.mark.parametrize("name", ["../../etc", "nothing", ".hidden", "latest"])
 def test_a_name_that_is_none_is_told(place: Project, name: str) -> None:
     said = manage(place, "restore", name)

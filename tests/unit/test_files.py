@@ -25,6 +25,14 @@ def test_compose_runs_what_the_procfile_runs() -> None:
         assert services[name]["command"] == command.removeprefix("exec ").split()
 
 
+@pytest.mark.parametrize("name", ["migrate", "web", "worker", "bot"])
+def test_every_line_of_dot_env_reaches_a_container_but_for_where_it_listens_and_keeps(name: str) -> None:
+    service = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"][name]
+    assert [file["path"] for file in service["env_file"]] == [".env"]
+    pinned = {"DEBUG": "false", "HOST": "0.0.0.0", "PORT": "8000", "DATA_DIR": "/app/var"}  # noqa: S104
+    assert pinned.items() <= service["environment"].items()
+
+
 def test_the_image_is_built_from_the_lock_and_does_not_run_as_root() -> None:
     text = (ROOT / "Dockerfile").read_text()
     assert "--require-hashes" in text

@@ -88,3 +88,23 @@ def test_deploy_checks_find_nothing() -> None:
     finished = run(code, **variables, DATABASE_URL="postgresql://db.example.org/parley")
     assert finished.returncode == 0, finished.stderr
     assert "no issues (0 silenced)" in finished.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("WORKER_PROCESSES", "0", "greater than or equal to 1"),
+        ("INTERVIEW_BUFFER_DEBOUNCE_TIMEOUT", "-4", "greater than or equal to 0"),
+        ("INTERVIEW_TURN_LEASE", "0", "greater than 0"),
+        ("LOG_LEVEL", "loud", "DEBUG, INFO, WARNING, ERROR"),
+        ("TIME_ZONE", "../etc/passwd", "no such time zone"),
+    ],
+)
+def test_a_value_that_cannot_be_is_told_in_a_line_that_names_it(name: str, value: str, complaint: str) -> None:
+    environment = {"PATH": os.environ["PATH"], name: value}
+    command = [sys.executable, "manage.py", "check"]
+    finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert finished.returncode == 1
+    assert f'"{name}" invalid' in finished.stderr
+    assert complaint in finished.stderr
+    assert "Traceback" not in finished.stderr

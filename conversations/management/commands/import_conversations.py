@@ -13,6 +13,7 @@ from django.db import Error
 
 from agents.models import Agent
 from config.progress import Bar
+from conversations.channels import UnknownChannelError, channel
 from conversations.legacy import batches, retrying, undoing, verifying
 from conversations.legacy.batches import Terms
 from conversations.legacy.chunks import Chunk
@@ -173,7 +174,7 @@ def _terms(given: dict[str, Any]) -> Terms:
         "leave_buffers",
     )
     told = {name: given[name] for name in kept if given[name]}
-    return Terms(rules, given["channel"], _agent(given["agent"]), given["user_id"], given["name"], told)
+    return Terms(rules, _channel(given["channel"]), _agent(given["agent"]), given["user_id"], given["name"], told)
 
 
 def _pairs(given: list[str], option: str) -> dict[str, str]:
@@ -188,8 +189,18 @@ def _agent(name: str | None) -> UUID | None:
         return None
     found = Agent.objects.filter(name=name).first()
     if found is None:
-        raise OptionError(f"There is no agent {name}.")
+        known = ", ".join(Agent.objects.order_by("name").values_list("name", flat=True))
+        raise OptionError(f"There is no agent {name}; known: {known or 'none'}.")
     return found.pk
+
+
+def _channel(name: str) -> str:
+    """A channel nobody knows would take messages, and no answer would ever leave."""
+    try:
+        channel(name)
+    except UnknownChannelError as error:
+        raise OptionError(str(error)) from error
+    return name
 
 
 def _zone(name: str) -> tzinfo:

@@ -55,14 +55,24 @@ class Command(BaseCommand):
             elif step == "plan":
                 self._plan(options["document"], options["by"], in_words=options["words"])
             else:
-                change = VERBS[step][1](changes.find(options["change"]), by=options["by"])
-                self._tell(change)
+                self._take(step, changes.find(options["change"]), options["by"])
         except (ChangeError, DocumentError, DraftError, ToolError, OSError) as error:
             raise CommandError(str(error)) from error
 
+    def _take(self, step: str, change: SchemaChange, by: str) -> None:
+        try:
+            change = VERBS[step][1](change, by=by)
+        except ChangeError as error:
+            change.refresh_from_db()
+            raise CommandError(f"{error} {NEXT.get(change.state, '')}".strip()) from error
+        self._tell(change)
+
     def _plan(self, source: str, by: str, *, in_words: bool) -> None:
         if source != "-" and not Path(source).exists():
-            change = changes.find(source)
+            try:
+                change = changes.find(source)
+            except ChangeError as error:
+                raise CommandError(f"There is no file {source!r} here, and no proposed change of this id.") from error
         else:
             text = sys.stdin.read() if source == "-" else Path(source).read_text()
             change = changes.propose(words.read(text) if in_words else text, by=by, origin=Origin.FILE)

@@ -32,9 +32,8 @@ class Command(BaseCommand):
         if len(into.encode()) > restoring.LONGEST_NAME:
             raise CommandError(f"--into is longer than {restoring.LONGEST_NAME} bytes.")
         try:
-            if not switch_to:
-                self._restore(name, into, by)
-            if switch or switch_to:
+            sound = bool(switch_to) or self._restore(name, into, by)
+            if switch_to or (switch and sound):
                 kept = restoring.switch(into)
                 self.stdout.write(self.style.SUCCESS(f"In use now. The database before is kept as {kept}."))
                 return
@@ -43,13 +42,21 @@ class Command(BaseCommand):
         for line in restoring.how_to_switch(into, embedded=embedded):
             self.stdout.write(line)
 
-    def _restore(self, name: str, into: str, by: str) -> None:
+    def _restore(self, name: str, into: str, by: str) -> bool:
+        """Was everything well with it?"""
         found = backup.manifest(name)
         self.stdout.write(f"Restoring {found.name} into {into} ...")
         restored = restoring.restore(found, into, by=by, say=self._say)
         for line in restored.checks:
             self.stdout.write(f"  {line}")
-        self.stdout.write(self.style.SUCCESS(f"Restored and verified: {restored.database}"))
+        for line in restored.doubts:
+            self.stdout.write(self.style.WARNING(f"  {line}"))
+        if not restored.doubts:
+            self.stdout.write(self.style.SUCCESS(f"Restored and verified: {restored.database}"))
+            return True
+        told = f"Restored as it was backed up, and that was not sound (above): {restored.database}"
+        self.stdout.write(self.style.WARNING(told))
+        return False
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)

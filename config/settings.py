@@ -41,9 +41,8 @@ SESSION_IDLE_AGE = 30 * 60  # seconds it lasts without a sign of its owner (conf
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = LANGUAGE_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = LANGUAGE_COOKIE_HTTPONLY = True  # forms carry the token; no script reads a cookie
 LANGUAGE_COOKIE_SECURE = HTTPS
-STAFF_SECOND_FACTOR = env.str(
-    "STAFF_SECOND_FACTOR", "optional", validate=one_of("optional", "required")
-)  # docs/second-factor.md
+# docs/second-factor.md tells what it demands
+STAFF_SECOND_FACTOR = env.str("STAFF_SECOND_FACTOR", "optional", validate=one_of("optional", "required")).lower()
 OTP_TOTP_ISSUER = "Parley"  # how an authenticator app names the account
 OTP_ADMIN_HIDE_SENSITIVE_DATA = (
     True  # django-otp's own pages are not registered; should one ever be, it shows no secret
@@ -234,7 +233,7 @@ BOT_JOURNALS = DATA_DIR / "journals"
 BOT_JOURNAL_LIMIT = env.int("BOT_JOURNAL_LIMIT", 64 * 1024 * 1024)
 
 # --- in which languages? ---
-LANGUAGE_CODE = env.str("LANGUAGE_CODE", "en", validate=one_of("en", "ru"))
+LANGUAGE_CODE = env.str("LANGUAGE_CODE", "en", validate=one_of("en", "ru")).lower()
 LANGUAGES = [("en", _("English")), ("ru", _("Russian"))]
 LOCALE_PATHS = [ROOT / "config" / "locale"]
 FORMAT_MODULE_PATH = "config.formats"

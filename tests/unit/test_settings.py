@@ -69,6 +69,11 @@ def test_a_database_url_turns_the_embedded_server_off_and_keeps_its_own_options(
         assert part in shown
 
 
+def test_a_word_means_the_same_in_any_case() -> None:
+    words = {"STAFF_SECOND_FACTOR": "Required", "LANGUAGE_CODE": "RU", "LOG_LEVEL": "debug"}
+    assert setting(", ".join(f"settings.{name}" for name in words), **words) == "('required', 'ru', 'DEBUG')"
+
+
 def test_only_the_web_process_has_a_pool(tmp_path: Path) -> None:
     """A pool does not survive the forks of a worker, and behind an external pooler it is turned off by hand."""
     expression = "'pool' in settings.DATABASES['default']['OPTIONS']"

@@ -93,8 +93,14 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def unavailable(request: HttpRequest, reason: BaseException) -> HttpResponse:
-    """One answer for every way a database can be away."""
-    log.error("database away", path=request.path, reason=type(reason).__name__, exc_info=reason)
+    """One answer for every way a database can be away. A trace only where the server still said something: which
+    statement it was is worth knowing; that nobody answers is said by one line a request."""
+    answered = getattr(reason.__cause__, "sqlstate", None) is not None
+    detail = " ".join(str(reason).split())[:200]
+    log.error(
+        "database away", path=request.path, reason=type(reason).__name__, detail=detail,
+        exc_info=reason if answered else None,
+    )  # fmt: skip
     response = answer(request, DATABASE_AWAY)
     response["Retry-After"] = RETRY_AFTER
     return response

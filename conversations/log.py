@@ -139,7 +139,10 @@ def history(
     include_deleted: bool = False,
 ) -> list[Entry]:
     """Messages in order of index: the first after `after_index`, else the newest (before `before_index`)."""
-    rows = ask(HISTORY, (conversation_id, limit, after_index, before_index, include_deleted))
+    try:
+        rows = ask(HISTORY, (conversation_id, limit, after_index, before_index, include_deleted))
+    except REFUSALS as error:
+        raise in_our_words(error, conversation_id) from error
     return [
         Entry(id_, conversation_id, index, role, content, characters, _parsed(metadata), *rest)
         for id_, index, role, content, characters, metadata, *rest in rows
@@ -224,6 +227,10 @@ def in_our_words(error: Exception, conversation_id: UUID) -> Exception:
             return MessageRefusedError(f"The message breaks the rule {rule}.")
         case "22001":
             return MessageRefusedError("The external id or the author is too long.")
+        case "2201W" | "22003" | "22023":
+            return LogError("A limit or an index is below zero, or beyond what the log counts to.")
+        case "22P02" if "uuid" in str(cause):
+            return ConversationNotFoundError(f"There is no conversation {conversation_id}.")
         case None | "22021" | "22P02" | "22P05":  # NUL, a lone surrogate, NaN
             return MessageRefusedError("The message holds a character or number that cannot be stored.")
     return error

@@ -170,6 +170,18 @@ def test_a_page_is_a_window_of_indexes(conversation: UUID, window: dict[str, int
     assert [entry.message_index for entry in log.history(conversation, **window)] == list(indexes)
 
 
+@pytest.mark.parametrize("window", [{"limit": -1}, {"limit": 2**40}, {"after_index": 2**70}])
+def test_a_page_that_cannot_be_is_refused_in_words_of_the_log(conversation: UUID, window: dict[str, int]) -> None:
+    with pytest.raises(log.LogError, match="below zero, or beyond"), transaction.atomic():
+        log.history(conversation, **window)
+    assert log.history(conversation) == []
+
+
+def test_what_is_no_id_names_no_conversation() -> None:
+    with pytest.raises(log.ConversationNotFoundError, match="no conversation nobody"), transaction.atomic():
+        log.history("nobody")  # type: ignore[arg-type]  as callers without types do
+
+
 def test_pages_are_full_however_many_messages_were_deleted(conversation: UUID) -> None:
     log.append_many(conversation, [{"role": "user", "content": str(n)} for n in range(40)])
     Message.objects.filter(conversation=conversation, message_index__in=[*range(3, 30), 39]).update(

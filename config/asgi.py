@@ -7,6 +7,8 @@ os.environ.setdefault("DATABASE_POOL", "true")
 
 from django.core.asgi import get_asgi_application  # the variables above come first
 
+from config import starting
 from config.bodies import BodyLimits
 
 application = BodyLimits(get_asgi_application())
+starting.begun()

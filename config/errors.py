@@ -12,6 +12,7 @@ import structlog
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import get_template
+from django.urls import get_script_prefix
 from django.utils.functional import Promise
 from django.utils.translation import get_language, override
 from django.utils.translation import gettext_lazy as _
@@ -108,11 +109,12 @@ def unavailable(request: HttpRequest, reason: BaseException) -> HttpResponse:
 
 def answer(request: HttpRequest, trouble: Trouble) -> HttpResponse:
     """English JSON for machines; for people a page that loads nothing, so no broken part of the site can break it."""
-    if request.path.startswith(FOR_MACHINES):
+    if request.path_info.startswith(FOR_MACHINES):
         with override("en"):
             return JsonResponse({"error": trouble.code, "detail": str(trouble.title)}, status=trouble.status)
     context = {
         "trouble": trouble,
+        "home": f"{get_script_prefix()}admin/",  # put together by hand: what is broken may be the list of addresses
         "language": get_language() or "en",
         "style": _style(),
         "again": trouble is DATABASE_AWAY,

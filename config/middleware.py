@@ -68,10 +68,10 @@ def security_headers(get_response: GetResponse) -> GetResponse:
     """Send the content security policy of the page's part of the site."""
 
     def finished(request: HttpRequest, response: Response) -> Response:
-        policy = next((policy for path, policy in POLICIES.items() if request.path.startswith(path)), STRICT)
+        policy = next((policy for path, policy in POLICIES.items() if request.path_info.startswith(path)), STRICT)
         if settings.DEBUG and response.status_code >= 400:
             policy = DEBUG_PAGE
-        if request.path.startswith("/admin/") and "_popup" in request.GET:
+        if request.path_info.startswith("/admin/") and "_popup" in request.GET:
             # The theme from 0.110 on opens the form of a related record in a frame of the page that asks for it.
             policy = policy.replace("frame-ancestors 'none'", "frame-ancestors 'self'")
             response.headers["X-Frame-Options"] = "SAMEORIGIN"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from typing import Any
 
 import django
 import uvicorn
@@ -13,6 +14,7 @@ from uvicorn.supervisors import Multiprocess
 
 from config import reloading
 from config.env import env
+from config.slow import HeadersInTime
 
 LISTENER = "PARLEY_LISTENER"  # the number of the socket that an earlier image of this process left open
 BACKLOG = 2048
@@ -45,16 +47,7 @@ def main() -> None:
     os.environ.setdefault("DATABASE_POOL", "true")  # before the settings are read: config/asgi.py
     django.setup()
     listener = _listener(env.str("HOST", "127.0.0.1"), settings.PORT)
-    config = uvicorn.Config(
-        "config.asgi:application",
-        workers=env.int("WEB_CONCURRENCY", 1),
-        lifespan="off",
-        timeout_graceful_shutdown=3,
-        timeout_worker_healthcheck=STARTS_WITHIN,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-    )
+    config = settled("config.asgi:application", workers=env.int("WEB_CONCURRENCY", 1))
     server = uvicorn.Server(config)
     sockets = [socket.socket(fileno=os.dup(listener.fileno()))]
     if config.workers > 1:
@@ -72,6 +65,21 @@ def main() -> None:
     if anew:
         os.environ[LISTENER] = str(listener.fileno())
         reloading.begin_anew()
+
+
+def settled(application: Any, *, workers: int = 1) -> uvicorn.Config:
+    """uvicorn as we run it, for an ASGI application or its name."""
+    return uvicorn.Config(
+        application,
+        workers=workers,
+        http=HeadersInTime,
+        lifespan="off",
+        timeout_graceful_shutdown=3,
+        timeout_worker_healthcheck=STARTS_WITHIN,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+    )
 
 
 def _listener(host: str, port: int) -> socket.socket:

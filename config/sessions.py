@@ -20,7 +20,7 @@ class StaffSessions(MiddlewareMixin):
     """End a staff session that idles or is old. The cookie's own age (SESSION_COOKIE_AGE) grows with every write."""
 
     def process_request(self, request: HttpRequest) -> None:
-        if not request.path.startswith("/admin/") or SESSION_KEY not in request.session:
+        if not request.path_info.startswith("/admin/") or SESSION_KEY not in request.session:
             return
         now = int(time.time())
         session = request.session

@@ -63,6 +63,7 @@ AUTH_PASSWORD_VALIDATORS = [
 # --- how much may one caller ask? (calls per minute and key, or per address for refused keys; 0: no limit) ---
 HTTP_BODY_LIMIT = DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("HTTP_BODY_LIMIT", 4 * 1024 * 1024)
 HTTP_BODY_SECONDS = env.int("HTTP_BODY_SECONDS", 30)
+HTTP_HEADER_SECONDS = env.int("HTTP_HEADER_SECONDS", 15)
 API_READS_PER_MINUTE = env.int("API_READS_PER_MINUTE", 30_000)
 API_WRITES_PER_MINUTE = env.int("API_WRITES_PER_MINUTE", 30_000)
 API_SEARCHES_PER_MINUTE = env.int("API_SEARCHES_PER_MINUTE", 6_000)

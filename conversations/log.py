@@ -213,7 +213,7 @@ def _parsed(metadata: str) -> dict[str, Any]:
     return parsed
 
 
-def in_our_words(error: Exception, conversation_id: UUID) -> Exception:
+def in_our_words(error: Exception, conversation_id: UUID) -> Exception:  # noqa: PLR0911  a table
     """What PostgreSQL, or its driver on the way there, refused; an outage stays what it is."""
     cause = error.__cause__
     diagnosis = cause.diag if isinstance(cause, psycopg.Error) else None
@@ -229,7 +229,7 @@ def in_our_words(error: Exception, conversation_id: UUID) -> Exception:
             return MessageRefusedError("The external id or the author is too long.")
         case "2201W" | "22003" | "22023":
             return LogError("A limit or an index is below zero, or beyond what the log counts to.")
-        case "22P02" if "uuid" in str(cause):
+        case "22P02" if diagnosis and "type uuid" in (diagnosis.message_primary or ""):
             return ConversationNotFoundError(f"There is no conversation {conversation_id}.")
         case None | "22021" | "22P02" | "22P05":  # NUL, a lone surrogate, NaN
             return MessageRefusedError("The message holds a character or number that cannot be stored.")

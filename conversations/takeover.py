@@ -10,7 +10,7 @@ from django.db import transaction
 from agents import audit
 from conversations import buffering, log, outbox, unanswered
 from conversations.errors import ConversationClosedError
-from conversations.models import Conversation, Fate, Mode
+from conversations.models import Conversation, Fate, Message, Mode
 
 logger = structlog.get_logger(__name__)
 
@@ -40,17 +40,30 @@ def hand_back(conversation_id: UUID, *, by: str) -> bool:
     return True
 
 
-def reply(conversation_id: UUID, content: str, *, by: str) -> log.Entry:
-    """Say something to the person as staff, through the same outbox."""
+def reply(conversation_id: UUID, content: str, *, by: str, external_id: str | None = None) -> log.Entry:
+    """Say something to the person as staff, through the same outbox. A repeated `external_id` changes nothing."""
     with transaction.atomic():
         buffering.lock(conversation_id)
-        if Conversation.objects.filter(pk=conversation_id, mode=Mode.CLOSED).exists():
+        if _is_closed(conversation_id) and not _said(conversation_id, external_id):
             raise ConversationClosedError
-        entry = log.append(conversation_id, "assistant", content, author=by)
+        entry = log.append(conversation_id, "assistant", content, author=by, external_id=external_id)
+        if entry.repeated:
+            return entry
         outbox.enqueue(entry)
         told = {"message": str(entry.id), "message_index": entry.message_index}
         audit.record("conversation.reply", by, ("conversation", conversation_id), told)
     return entry
+
+
+def _is_closed(conversation_id: UUID) -> bool:
+    return Conversation.objects.filter(pk=conversation_id, mode=Mode.CLOSED).exists()
+
+
+def _said(conversation_id: UUID, external_id: str | None) -> bool:
+    """Who repeats a reply that arrived is told so, also when the conversation was closed in between."""
+    if external_id is None:
+        return False
+    return Message.objects.filter(conversation_id=conversation_id, external_id=external_id).exists()
 
 
 def _switch(conversation_id: UUID, before: Mode, after: Mode) -> bool:

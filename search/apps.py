@@ -12,13 +12,14 @@ class SearchConfig(AppConfig):
     about = _("What can be found, and how much of it is indexed.")
 
     def ready(self) -> None:
-        from config import dashboard, health, navigation
-        from search import figures, metrics, watching  # noqa: F401  declare what the start page tells
+        from config import dashboard, health, navigation, starting
+        from search import figures, metrics, warming, watching  # noqa: F401  declare what the start page tells
         from search.embedders import checks  # noqa: F401  registers the system checks
         from search.page.permissions import may_search
 
         page = navigation.Page("search", pgettext_lazy("noun", "Search"), "search_find", "search", may_search, asks="q")
         navigation.PAGES.append(page)
         health.NOTICES.append(metrics.coverage)
+        starting.PREPARATIONS.append(warming.warm_where_used)
         dashboard.CHECKS |= {"vectors": _("Index of vectors"), "search": _("Search coverage")}
         post_migrate.connect(watching.watch_declared, sender=self, dispatch_uid="search.watch_declared")

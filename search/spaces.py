@@ -93,7 +93,7 @@ def _arrange(wanted: tuple[str, int] | None) -> Space:
     active, next_ = serving(), building()
     model, dimensions = wanted or ("", 0)
     if active is None:
-        return Space.objects.create(model=model, dimensions=dimensions, status=Status.ACTIVE, activated_at=clock())
+        return _create(model, dimensions, status=Status.ACTIVE, activated_at=clock())
     if wanted is None:
         return active
     if next_ is not None and _of(next_) != wanted:
@@ -106,9 +106,15 @@ def _arrange(wanted: tuple[str, int] | None) -> Space:
         deeds.tell("search.adopt", BY, ("search_space", active.pk), {"model": model, "dimensions": dimensions})
         active.refresh_from_db()
     elif next_ is None:
-        made = Space.objects.create(model=model, dimensions=dimensions)
+        made = _create(model, dimensions)
         deeds.tell("search.switch", BY, ("search_space", made.pk), {"from": str(active), "to": str(made)})
     return active
+
+
+def _create(model: str, dimensions: int, **values: Any) -> Space:
+    made = Space.objects.create(model=model, dimensions=dimensions, **values)
+    vector_index.forget(made)
+    return made
 
 
 # FOR KEY SHARE: an entry that is being deleted is waited for and not copied (see search_forget).

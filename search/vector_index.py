@@ -82,6 +82,13 @@ def drop(space: Space) -> None:
         cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {space.index_name}")
 
 
+def forget(space: Space) -> None:
+    """In the transaction that gives a space its dimensions: an index of its name is that of another space, which had
+    the id before somebody reset the sequence. It would refuse every vector of other dimensions."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP INDEX IF EXISTS {space.index_name}")
+
+
 @contextmanager
 def _patiently() -> Iterator[CursorWrapper]:
     with connection.cursor() as cursor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from django import forms
 from django.contrib import messages
@@ -34,6 +34,7 @@ class ReplyForm(forms.Form):
     """Django's field refuses what the database could not store."""
 
     content = forms.CharField(max_length=LONGEST, strip=False)
+    token = forms.UUIDField(required=False)  # made with the page: pages from before it existed bring none
 
 
 def may_act(request: HttpRequest) -> bool:
@@ -73,18 +74,19 @@ class Desk(Base):
         elif burst.is_blank(text := form.cleaned_data["content"].replace("\r\n", "\n")):
             messages.error(request, _("Nothing was sent: the message is empty."))
         else:
-            self._say(request, found, text)
+            self._say(request, found, text, form.cleaned_data["token"])
         return redirect(links.conversation_url(found.pk))
 
-    def _say(self, request: HttpRequest, found: Conversation, text: str) -> None:
+    def _say(self, request: HttpRequest, found: Conversation, text: str, token: UUID | None) -> None:
         try:
-            entry = takeover.reply(found.pk, text, by=request.user.get_username())
+            entry = takeover.reply(found.pk, text, by=request.user.get_username(), external_id=_name(token, text))
         except ConversationClosedError:
             messages.error(request, _("Nothing was sent: the conversation is closed."))
         except LogError as error:
             messages.error(request, _("Nothing was sent: %s") % error)
         else:
-            self.log_change(request, found, f"replied, message #{entry.message_index}")
+            if not entry.repeated:
+                self.log_change(request, found, f"replied, message #{entry.message_index}")
             messages.success(request, _("Sent as message #%d.") % entry.message_index)
 
     def _acted_on(self, request: HttpRequest, conversation_id: UUID) -> Any:
@@ -94,6 +96,12 @@ class Desk(Base):
         if found is None:
             raise Http404
         return found
+
+
+def _name(token: UUID | None, text: str) -> str | None:
+    """One text from one page is one message, however often the form is sent; another text is another message, since
+    going back in the browser shows the page as it was."""
+    return None if token is None else f"reply:{uuid5(token, text)}"
 
 
 def _why(form: forms.Form) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Left
@@ -120,6 +120,7 @@ def show(model_admin: ModelAdmin, request: HttpRequest, conversation: Conversati
         "bursts": told(MessageBuffer.objects.filter(conversation=conversation)).order_by("interview_step"),
         "may_act": desk.may_act(request),
         "longest": desk.LONGEST,
+        "reply_token": uuid4(),
     }
     request.current_app = model_admin.admin_site.name
     return TemplateResponse(request, "conversations/transcript.html", context)

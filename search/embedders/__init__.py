@@ -111,10 +111,11 @@ def check(vectors: Sequence[Sequence[float]], count: int, dimensions: int) -> No
 
 def warm() -> None:
     """Load the current model beside what goes on: the first question is likely to come soon."""
-    Thread(target=_load, daemon=True, name="search.warm").start()
+    Thread(target=load, daemon=True, name="search.warm").start()
 
 
-def _load() -> None:
+def load() -> None:
+    """Once per process; one that is asked over the network has nothing to load."""
     global _warmed
     with _warming:
         if _warmed or (embedder := current()) is None or getattr(embedder, "remote", False):

@@ -45,6 +45,7 @@ class LocalEmbedder:
     dimensions = LOCAL_DIMENSIONS
     batch = 32
     alphabets = ("LATIN",)
+    light = True  # half a second and shared memory: a web process loads it before anybody asks
 
     def __init__(self) -> None:
         self._loading = threading.Lock()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
@@ -14,7 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from search import embedders, query, spaces
-from search.embedders.states import State, states
+from search.embedders.states import State, state
 from search.page import showing
 from search.page.form import LIMITS, MODES, SearchForm, like
 from search.page.permissions import may_search, types
@@ -79,5 +80,6 @@ def _checked(form: SearchForm, narrowing: dict[str, Any], page: showing.Page) ->
 
 
 def _chosen() -> State | None:
-    first = states()[0]
-    return first if first.chosen else None
+    """Only it: to tell of the others is to load what they are made of."""
+    provider = settings.EMBEDDINGS_PROVIDER
+    return None if provider == embedders.OFF else state(provider)

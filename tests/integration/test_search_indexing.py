@@ -20,6 +20,7 @@ from search.declarations import declared
 from search.embedders import EmbedderError
 from search.models import Entry, Pending, Space, Unembedded
 from tests import raw
+from tests.answering import an_agent
 from tests.integration.test_crashes import output_of
 from tests.patience import PATIENCE
 from tests.processes import eventually
@@ -64,6 +65,28 @@ def test_rows_of_any_client_are_noticed_in_the_transaction_that_writes_them() ->
         db.commit()
         settle()
         assert held() == [("title", "by hand", True)]
+
+
+def test_what_was_said_follows_its_conversation_to_another_agent_person_and_channel() -> None:
+    """Else the filters tell the state of the day it was said; of a person, somebody would find what is not theirs."""
+    first, second = an_agent(), an_agent()
+    chat, other = sessions.open(1, agent_id=first.pk)[0].pk, sessions.open(1, agent_id=first.pk)[0].pk
+    for talk, text in ((chat, "tea"), (chat, "green tea"), (other, "tea elsewhere")):
+        log.append(talk, "user", text)
+    with embedder():
+        settle()
+        with raw.connect() as db:
+            db.execute("UPDATE conversations SET title = 'x', agent_id = agent_id, user_id = user_id")
+            assert not Pending.objects.exists(), "nothing has changed that anybody is found by"
+            moved = "UPDATE conversations SET agent_id = %s, user_id = 2, channel = 'moved' WHERE id = %s"
+            db.execute(moved, [second.pk, chat])
+        assert Pending.objects.count() == 2
+        settle()
+        assert set(find("tea", filters={"agent": first.pk})) == {"tea elsewhere"}
+        assert set(find("tea", filters={"agent": second.pk})) == {"tea", "green tea"}
+        assert set(find("tea", user_id=1)) == {"tea elsewhere"}
+        assert set(find("tea", filters={"metadata": {"channel": "moved"}})) == {"tea", "green tea"}
+        assert not Unembedded.objects.exists(), "the texts are the same, and keep their vectors"
 
 
 def test_a_row_that_shrinks_leaves_no_chunk_behind() -> None:

@@ -18,7 +18,7 @@ from search import coverage, embedding, indexing, metrics, spaces, vector_index
 from search.embedders import EmbedderError
 from search.models import Entry, Space, Status, Unembedded
 from search.query import search
-from tests import raw
+from tests import emptying, raw
 from tests.embedding import BagOfWords
 from tests.patience import PATIENCE
 from tests.processes import eventually
@@ -263,6 +263,27 @@ def test_an_index_a_killed_build_left_invalid_is_built_again() -> None:
         assert vector_index.valid(space)
         assert metrics.vectors().ok
         assert metrics.vectors in doctor.THERE
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+def test_an_index_of_a_space_that_had_the_id_before_refuses_nothing(adopted: bool) -> None:
+    """Emptying the database may count from one again, and leaves indexes where they are."""
+    with embedder(model="old", dimensions=32):
+        said("tea")
+        bring_to_an_end()
+    former = Space.objects.get()
+    emptying.empty()
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE search_spaces ALTER COLUMN id RESTART WITH {former.pk}")
+    if adopted:
+        said("tea")
+        settle()
+    with embedder(model="new", dimensions=48):
+        said("milk")
+        bring_to_an_end()
+        assert Space.objects.get().pk == former.pk
+        assert find("milk", mode="vector")[0] == "milk"
+        assert vector_index.valid(former)
 
 
 def test_a_build_that_is_killed_on_the_way_is_begun_again() -> None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import html
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from agents.models import AuditEntry
 from agents.outcomes import Outcome, Replied, Silent, Usage
 from agents.runtime import AgentBrokenError, Request
 from conversations import buffering, corrections, log, sessions, takeover
-from conversations.models import Fate, MessageBuffer, Mode, Turn
+from conversations.models import Delivery, Fate, MessageBuffer, Mode, Turn
 from tests.conversing import agent, conversation, fates, quiet, replies, say
 from tests.integration.test_transcript import XSS, Skeleton
 
@@ -415,6 +418,58 @@ def test_what_cannot_be_sent_is_refused_in_words(staff: Client, content: str | N
     assert answer.status_code == 200
     assert "Nothing was sent" in answer.content.decode()
     assert replies(talk) == []
+
+
+def test_a_form_that_is_sent_twice_says_it_once(staff: Client) -> None:
+    """A double click, or a page that was sent again after a time-out; also when all was over in between."""
+    talk = conversation()
+    takeover.take_over(talk, by="anna")
+    form = {"content": "I am here", "token": token(staff, talk)}
+    for _ in range(2):
+        assert "Sent as message #0." in act_on(staff, talk, form)
+    sessions.close(talk, by="anna")
+    assert "Sent as message #0." in act_on(staff, talk, form)
+    assert replies(talk) == ["I am here"]
+    assert Delivery.objects.count() == 1
+    assert AuditEntry.objects.filter(action="conversation.reply").count() == 1
+    assert LogEntry.objects.filter(change_message__contains="replied").count() == 1
+    assert "is closed" in act_on(staff, talk, {**form, "content": "and gone"})
+
+
+def test_another_text_and_another_page_are_another_message(staff: Client) -> None:
+    talk = conversation()
+    takeover.take_over(talk, by="anna")
+    first = token(staff, talk)
+    act_on(staff, talk, {"content": "one", "token": first})
+    act_on(staff, talk, {"content": "two", "token": first})  # written after going back in the browser
+    act_on(staff, talk, {"content": "one", "token": token(staff, talk)})
+    assert replies(talk) == ["one", "two", "one"]
+    assert "Nothing was sent" in act_on(staff, talk, {"content": "three", "token": "mine"})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_sendings_at_one_time_one_is_stored() -> None:
+    talk = conversation()
+
+    def send(_number: int) -> bool:
+        try:
+            return takeover.reply(talk, "I am here", by="anna", external_id="reply:1").repeated
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(send, range(4))) == [False, True, True, True]
+    assert (replies(talk), Delivery.objects.count()) == (["I am here"], 1)
+
+
+def token(staff: Client, talk: UUID) -> str:
+    """Of the form on the conversation's page as it is rendered now."""
+    [found] = re.findall(r'name="token" value="([^"]+)"', page(staff, f"{TALKS}{talk}/change/"))
+    return str(found)
+
+
+def act_on(staff: Client, talk: UUID, form: dict[str, str]) -> str:
+    return html.unescape(staff.post(f"{TALKS}{talk}/reply/", form, follow=True).content.decode())
 
 
 def test_a_closed_conversation_takes_no_reply(staff: Client) -> None:

@@ -72,7 +72,8 @@ class JsonStream:
                 raise BrokenJsonError("nested too deeply", self.position) from error
             except ValueError as error:
                 if not self._incomplete(error) or not self._more(size):
-                    raise BrokenJsonError(str(error).split(":")[0], self.position) from error
+                    why = str(error).split(":")[0].removesuffix(" starting at")
+                    raise BrokenJsonError(why, self.position) from error
                 size *= 2
                 continue
             if end < len(self._text) or self._ended or not self._more(BLOCK):  # a number might go on

@@ -355,7 +355,8 @@ def test_the_command_tells_a_manager_what_there_is(tmp_path: Path) -> None:
     for line in ("Conversations  1, of which 1 are new", "unknown role: 1 time", "Nothing was written."):
         assert line in out.getvalue()
     call_command("import_conversations", path, stdout=out, stderr=StringIO())
-    assert "every conversation is equal to what was read" in out.getvalue()
+    assert "1 rejects wait" in out.getvalue()
+    assert "every conversation is equal to what could be read of it" in out.getvalue()
     batch = ImportBatch.objects.get()
     call_command("import_conversations", retry=batch.pk, role=["robot=assistant"], stdout=out)
     call_command("import_conversations", verify=batch.pk, stdout=out)

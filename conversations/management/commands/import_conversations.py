@@ -106,9 +106,8 @@ class Command(BaseCommand):
             self.stdout.write(f"{batches.open_rejects(batch):,} rejects wait in the admin, each with its reason.")
         if batch.status == ImportStatus.DIFFERS:
             raise CommandError(f"Import {batch.pk}: what is stored is not what was read. See its page in the admin.")
-        self.stdout.write(
-            self.style.SUCCESS(f"Import {batch.pk} is done: every conversation is equal to what was read.")
-        )
+        what = "what could be read of it" if batch.rejected else "what was read"
+        self.stdout.write(self.style.SUCCESS(f"Import {batch.pk} is done: every conversation is equal to {what}."))
 
     def _show(self, report: Report) -> None:
         lines = list(report.lines())

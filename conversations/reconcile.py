@@ -9,7 +9,9 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.utils.translation import gettext as _
 
+from config.health import Result
 from conversations import burst, fates
 from conversations.buffering import lock, wake_turns
 from conversations.models import Fate, Mode, TurnStatus
@@ -109,6 +111,17 @@ def account(since: timedelta | None = None) -> Account:
         cursor.execute(COUNT, values)
         rows = cursor.fetchall()
     return Account({fate: number for fate, number, _both in rows}, sum(both for _fate, _number, both in rows))
+
+
+def forgotten() -> Result:
+    """Does every message of the last day wait, or have a fate? For `manage.py doctor`; the start page has a figure."""
+    with connection.cursor() as cursor:
+        cursor.execute(FORGOTTEN_TODAY)
+        (number,) = cursor.fetchone()
+    if number:
+        detail = _("messages of the last day that neither wait nor have a fate: %d") % number
+        return Result("fates", False, detail, _("`manage.py reconcile` names them, `--repair` mends them."))
+    return Result("fates", True, _("every message of the last day waits or has its fate"))
 
 
 def holes(since: timedelta | None = None) -> list[Hole]:

@@ -10,6 +10,7 @@ from django.db import connection
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
+from config import doctor
 from conversations import corrections, log, reconcile, takeover
 from conversations.models import Conversation, Fate, Message, MessageFate, Mode
 from tests.conversing import agent, conversation, fates, quiet, replies, say
@@ -119,3 +120,14 @@ def test_a_fate_of_a_message_that_still_waits_is_a_contradiction() -> None:
     code, said = run()
     assert code == 1
     assert "1 messages have a fate and still wait" in said
+
+
+def test_the_doctor_tells_of_a_forgotten_message_and_what_to_do() -> None:
+    with agent():
+        say(conversation(), "hello")
+        assert reconcile.forgotten().ok
+        assert reconcile.forgotten in doctor.THERE
+        lose(None, "message_buffers")
+        found = reconcile.forgotten()
+        assert (found.ok, found.detail.rpartition(" ")[2]) == (False, "1")
+        assert "--repair" in found.fix

@@ -36,16 +36,6 @@ from tests.second_factors import (
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def required(settings) -> None:
-    settings.STAFF_SECOND_FACTOR = "required"
-
-
-@pytest.fixture
-def anna() -> User:
-    return User.objects.create_superuser("anna", "anna@example.org", "right horse")
-
-
 class TestEnrolling:
     def test_a_code_of_the_key_shown_enrols_and_recovery_codes_come_once(self, anna: User) -> None:
         client = Client()
@@ -326,7 +316,7 @@ class TestResetting:
         with pytest.raises(CommandError, match="There is: anna, boris"):
             call_command("second_factor", "reset", "eve")
 
-    @pytest.mark.usefixtures("required")
+    @pytest.mark.usefixtures("required_factor")
     def test_resetting_ends_the_lock_and_asks_sessions_anew(self, anna: User) -> None:
         key, _ = enrolled(anna)
         client, _ = by_password()

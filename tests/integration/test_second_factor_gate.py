@@ -36,16 +36,6 @@ from tests.second_factors import (
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def required(settings) -> None:
-    settings.STAFF_SECOND_FACTOR = "required"
-
-
-@pytest.fixture
-def anna() -> User:
-    return User.objects.create_superuser("anna", "anna@example.org", "right horse")
-
-
 def admin_paths(patterns: list[Any] | None = None, prefix: str = "/") -> Iterator[str]:
     """Every address under /admin/ that the URL conf knows, with something in place of each id."""
     for entry in get_resolver().url_patterns if patterns is None else patterns:
@@ -60,7 +50,7 @@ def _example(match: re.Match[str]) -> str:
     return "01932f5e-0000-7000-8000-000000000000" if "uuid" in match[0] else "1"
 
 
-@pytest.mark.usefixtures("required")
+@pytest.mark.usefixtures("required_factor")
 class TestRequired:
     @pytest.fixture
     def client(self, anna: User) -> Client:
@@ -192,7 +182,7 @@ class TestSecrets:
         client.force_login(anna)
         assert client.get(f"/admin/auth/user/?{query}").status_code == 400
 
-    @pytest.mark.usefixtures("required")
+    @pytest.mark.usefixtures("required_factor")
     def test_the_record_and_the_log_do_not_know_them(
         self, anna: User, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
     ) -> None:

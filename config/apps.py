@@ -2,6 +2,7 @@
 
 from django.apps import AppConfig
 from django.contrib.admin import apps as django_admin
+from django.contrib.auth.signals import user_logged_in
 from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
 
@@ -14,7 +15,9 @@ class GroundFloorConfig(AppConfig):
     def ready(self) -> None:
         from config import checks  # noqa: F401  registers the system checks
         from config.queue import figures, numbers  # noqa: F401  register the queue's readiness checks, metrics and figures
+        from config.second_factor import gate
 
+        user_logged_in.connect(gate.password_was_right, dispatch_uid="config.record_login")
         autodiscover_modules("tasks")  # every room registers its tasks and finders in a module of this name
 
 

@@ -62,3 +62,8 @@ def by_password(path: str = "/admin/") -> tuple[Client, HttpResponse]:
 def deeds() -> list[str]:
     found = AuditEntry.objects.filter(action__startswith="second_factor.").order_by("pk")
     return [action.removeprefix("second_factor.") for action in found.values_list("action", flat=True)]
+
+
+def logins() -> list[tuple[str, dict[str, str]]]:
+    found = AuditEntry.objects.filter(action__startswith="staff.").order_by("pk")
+    return [(action.removeprefix("staff."), details) for action, details in found.values_list("action", "details")]

@@ -26,7 +26,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from config.second_factor import devices, gate, questions
+from config.second_factor import devices, gate, questions, record
 from config.second_factor.devices import Passed, Verdict, Wait
 from config.second_factor.gate import Standing
 
@@ -84,7 +84,7 @@ def ask(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         match verdict := devices.check(_person(request), form.cleaned_data["code"]):
             case Passed(device_id=device, by=by):
-                gate.let_through(request, device)
+                gate.let_through(request, device, by=by)
                 if by == devices.RECOVERY:
                     _tell_what_is_left(request)
                 return redirect(onward)
@@ -114,7 +114,7 @@ def _enrolling(request: HttpRequest) -> HttpResponse:
         if isinstance(outcome, tuple):
             device, codes = outcome
             del request.session[DRAFT]
-            gate.let_through(request, device)
+            gate.let_through(request, device, by=record.ENROLLED)
             return _shown_once(request, codes)
         form.add_error("code", _("This is not the code of this key. Is the clock of the phone right?"))
     secret = b32encode(bytes.fromhex(key)).decode()

@@ -30,6 +30,7 @@ from tests.second_factors import (
     deeds,
     enrolled,
     forget_the_last_code,
+    logins,
     wrong_for,
 )
 
@@ -196,6 +197,50 @@ class TestLoggingIn:
         page = client.post(CODE, {"code": "000000"}, headers={"accept-language": "ru"}).content.decode()
         assert "Введите шесть цифр" in page
         assert "неверен или уже использован" in page
+
+
+class TestOnRecord:
+    """A login on record is somebody who is in; the password alone is not, and is on record as what it is."""
+
+    def test_a_password_alone_is_a_step_and_the_code_completes_it_once(self, anna: User) -> None:
+        key, spare = enrolled(anna)
+        client, _page = by_password()
+        client.post(CODE, {"code": wrong_for(key)})
+        be_patient()
+        assert logins() == [("password", {"owes": "code"})]
+        client.post(CODE, {"code": code_of(key)})
+        client.get("/admin/")
+        assert logins() == [("password", {"owes": "code"}), ("login", {"second_factor": "app"})]
+        client, _page = by_password()
+        client.post(CODE, {"code": spare[0]})
+        assert logins()[2:] == [("password", {"owes": "code"}), ("login", {"second_factor": "recovery"})]
+
+    @pytest.mark.usefixtures("anna")
+    def test_where_nothing_is_owed_the_password_is_the_login(self) -> None:
+        by_password()
+        assert logins() == [("login", {"second_factor": "none"})]
+
+    @pytest.mark.usefixtures("anna", "required_factor")
+    def test_a_device_that_is_owed_completes_it_when_it_is_enrolled(self) -> None:
+        client, _page = by_password()
+        assert logins() == [("password", {"owes": "device"})]
+        client.post(OWN, {"code": code_of(client.session["second_factor_draft"])})
+        assert logins()[1:] == [("login", {"second_factor": "enrolled"})]
+
+    def test_a_session_that_proves_a_device_anew_is_no_second_login(self, anna: User) -> None:
+        client, _page = by_password()
+        key, _spare = enrolled(anna)
+        client.post(CODE, {"code": code_of(key)})
+        assert client.get("/admin/").status_code == 200
+        assert logins() == [("login", {"second_factor": "none"})]
+
+    def test_a_reset_that_lets_somebody_in_is_not_passed_over(self, anna: User) -> None:
+        enrolled(anna)
+        client, _page = by_password()
+        devices.reset(anna, by="chief")
+        for _ in range(2):
+            assert client.get("/admin/").status_code == 200
+        assert logins() == [("password", {"owes": "code"}), ("login", {"second_factor": "none"})]
 
 
 class TestGuessing:

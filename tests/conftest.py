@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 from django.db.backends.postgresql.operations import DatabaseOperations
-from django.test import TransactionTestCase
+from django.test import Client, TransactionTestCase
 
 from tests import emptying
 
@@ -62,3 +62,13 @@ def kept_rows(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     with django_db_blocker.unblock():
         emptying.truncate()
         connection.close()
+
+
+@pytest.fixture
+def staff(db: None) -> Client:
+    """A browser that the superuser anna is logged in with."""
+    from django.contrib.auth.models import User
+
+    client = Client()
+    client.force_login(User.objects.create(username="anna", is_staff=True, is_superuser=True))
+    return client

@@ -26,13 +26,6 @@ from tests.patience import PATIENCE
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def staff() -> Client:
-    client = Client()
-    client.force_login(User.objects.create(username="anna", is_staff=True, is_superuser=True))
-    return client
-
-
 def pages() -> list[str]:
     """Every list and form of the admin, and the pages of the site itself."""
     names = ["index", "password_change"]

@@ -20,13 +20,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def staff() -> Client:
-    client = Client()
-    client.force_login(User.objects.create(username="anna", is_staff=True, is_superuser=True))
-    return client
-
-
-@pytest.fixture
 def one(tmp_path: Path, settings: object) -> Agent:
     settings.AGENTS_DIR = tmp_path  # type: ignore[attr-defined]
     settings.AGENT_TOOL_PACKAGES = ["tests.some_tools"]  # type: ignore[attr-defined]

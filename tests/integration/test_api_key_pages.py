@@ -19,13 +19,6 @@ FORM = {"name": "CRM", "user_id": "", "scopes": ["read", "append"], "days": ""}
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def staff() -> Client:
-    client = Client()
-    client.force_login(User.objects.create(username="anna", is_staff=True, is_superuser=True))
-    return client
-
-
 def made(client: Client, **changes: object) -> str:
     response = client.post(f"{KEYS}add/", {**FORM, **changes})
     assert response.status_code == 200

@@ -23,13 +23,6 @@ AGENT = UUID("01890000-0000-7000-8000-000000000001")
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def staff() -> Client:
-    client = Client()
-    client.force_login(User.objects.create(username="anna", is_staff=True, is_superuser=True))
-    return client
-
-
 def talk(title: str, user_id: int = 1, at: datetime | None = None, **start: object) -> Conversation:
     """A conversation whose last message is of that moment."""
     conversation, _ = sessions.open(user_id, title=title, **start)  # type: ignore[arg-type]

@@ -21,13 +21,6 @@ DELIVERIES = "/admin/conversations/delivery/"
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def staff() -> Client:
-    client = Client()
-    client.force_login(User.objects.create(username="anna", is_staff=True, is_superuser=True))
-    return client
-
-
 @pytest.fixture(autouse=True)
 def paper(monkeypatch: pytest.MonkeyPatch) -> Paper:
     one = Paper(limit=40)

@@ -28,13 +28,6 @@ pytestmark = pytest.mark.django_db
 NASTY = "<script>alert(1)</script>{{ 7|add:7 }}\u202e\u200b%s"
 
 
-@pytest.fixture
-def staff() -> Client:
-    client = Client()
-    client.force_login(User.objects.create(username="anna", is_staff=True, is_superuser=True))
-    return client
-
-
 def a(model: type[Entity], **values: Any) -> Any:
     name = "title" if hasattr(model, "title") else "name"
     return keeping.create(model, values={name: "One", **values}, by="bert")

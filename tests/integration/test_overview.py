@@ -22,13 +22,6 @@ from tests.api import Caller
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def staff() -> Client:
-    client = Client()
-    client.force_login(User.objects.create(username="anna", is_staff=True, is_superuser=True))
-    return client
-
-
 def asking(user: User) -> HttpRequest:
     request = RequestFactory().get("/admin/")
     request.user = user

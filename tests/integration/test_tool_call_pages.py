@@ -18,13 +18,6 @@ CALLS = "/admin/agents/toolcall/"
 NASTY = "<script>alert(1)</script>\u202e"
 
 
-@pytest.fixture
-def staff() -> Client:
-    client = Client()
-    client.force_login(User.objects.create(username="anna", is_staff=True, is_superuser=True))
-    return client
-
-
 def a_call(status: CallStatus = CallStatus.WAITING, **values: Any) -> ToolCall:
     known = {"turn_id": uuid4(), "number": 1, "conversation_id": uuid4(), "user_id": 7, "tool": "now", "arguments": {}}
     return ToolCall.objects.create(status=status, **{**known, **values})

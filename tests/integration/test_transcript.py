@@ -9,7 +9,6 @@ from html.parser import HTMLParser
 from uuid import UUID
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -59,13 +58,6 @@ XSS = [
     "＜script＞alert(1)＜/script＞",
 ]
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def staff() -> Client:
-    client = Client()
-    client.force_login(User.objects.create(username="anna", is_staff=True, is_superuser=True))
-    return client
 
 
 def conversation(*texts: str, **start: object) -> Conversation:

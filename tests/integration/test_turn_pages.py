@@ -29,13 +29,6 @@ TURNS = "/admin/conversations/turn/"
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def staff() -> Client:
-    client = Client()
-    client.force_login(User.objects.create(username="anna", is_staff=True, is_superuser=True))
-    return client
-
-
 def may(*permissions: str) -> Client:
     """Somebody of the staff with these rights and no others."""
     user = User.objects.create_user("boris", is_staff=True)

@@ -41,7 +41,8 @@ def _step(config: AgentConfig, request: Request) -> str:
         return "Your next step: thank for the addition to an earlier answer. Do not repeat the current question."
     if step == 0:
         greeting = f"greet with: {config.greeting}" if config.greeting else "greet"
-        return f"Your next step: {greeting} Then ask: {questions[0]}"
+        begun = "If they have told of it already, say that you have read it, and ask only for what is missing."
+        return f"Your next step: {greeting} Then ask: {questions[0]} {begun}"
     if step > len(questions):
         return "The interview is over. Your next step: thank, and say that it is complete."
     again = (

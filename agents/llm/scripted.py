@@ -24,6 +24,12 @@ EVASIVE = re.compile(
     r"(?i)^\W*(i (don'?t|do not) know|don'?t know|dunno|idk|no idea|no comment|not sure|pass|skip|nothing|whatever|hm+|"
     r"не знаю|хз|без понятия|без комментариев|не уверена?|пропустить|пропустим|ничего|неважно|хм+)\W*$"
 )
+GREETING = re.compile(
+    r"(?i)^\W*(hi|hello|hey|good (morning|day|afternoon|evening)|greetings|(i am|i'?m) ready|ready|start|"
+    r"let'?s (go|start|begin)|"
+    r"привет\w*|здравствуй(те)?|добр(ый день|ый вечер|ое утро)|готова?|старт|начн[её]м|поехали|давай(те)? начн[её]м)\b"
+)
+TOLD = 4  # words that are more than a greeting
 SHOWN = 200  # characters of an answer in the summary
 
 
@@ -77,7 +83,8 @@ class ScriptedModel(BaseChatModel):
         if script.late:
             return AIMessage(self._say("late"))
         if step == 0:
-            return AIMessage(f"{script.greeting or self._say('hello')} {script.questions[0]}")
+            begun = [self._say("begun")] if tells(script.burst) else []
+            return AIMessage(" ".join([script.greeting or self._say("hello"), *begun, script.questions[0]]))
         if step > last:
             return AIMessage(self._say("over"))
         if is_evasive(script.burst) and self._say("again") not in _last_answer(messages):
@@ -95,13 +102,18 @@ class ScriptedModel(BaseChatModel):
         return "\n".join([self._say("summary"), *lines, self._say("end")])
 
     def _answers(self, messages: list[BaseMessage]) -> list[tuple[int, str, str]]:
-        """Each question with what was said between it and the next."""
+        """Each question with what was said between it and the next; the first also with what was told before it."""
         asked = -1
         said: dict[int, list[str]] = {}
+        before = ""
         for message in messages:
             if isinstance(message, AIMessage):
                 found = [number for number, text in enumerate(self.script.questions) if text in str(message.content)]
+                if asked < 0 and found and tells(before.splitlines()):
+                    said[found[-1]] = [" ".join(before.split())]
                 asked = found[-1] if found else asked
+            elif isinstance(message, HumanMessage) and asked < 0:
+                before = str(message.content)
             elif isinstance(message, HumanMessage) and asked >= 0:
                 said.setdefault(asked, []).append(" ".join(str(message.content).split()))
         return [(n + 1, self.script.questions[n], _short(" ".join(texts))) for n, texts in sorted(said.items())]
@@ -134,6 +146,14 @@ def is_evasive(burst: Sequence[str]) -> bool:
     """Nothing was said, or only that nothing will be."""
     said = [text for text in burst if LETTERS.search(text)]
     return all(EVASIVE.match(text) for text in said)
+
+
+def tells(burst: Sequence[str]) -> bool:
+    """Did they begin with more than a greeting, a question or nothing?"""
+    said = [
+        text for text in burst if not (GREETING.match(text) and len(text.split()) < TOLD) and not is_evasive([text])
+    ]
+    return sum(len(text.split()) for text in said if not text.rstrip().endswith("?")) >= TOLD
 
 
 def _last_answer(messages: list[BaseMessage]) -> str:

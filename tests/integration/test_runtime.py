@@ -44,6 +44,41 @@ def test_an_interview_walks_its_questions_and_sums_up() -> None:
     ]
 
 
+def test_who_begins_by_telling_is_heard_and_need_not_say_it_again() -> None:
+    agent = an_agent(kind="interview", questions=QUESTIONS, greeting="Welcome.")
+    first, on, end = talk(agent, ["so", "I live in Oslo", "near the port"], ["yes"], ["For work"])
+    assert first == (
+        "Welcome. You have begun already, and I have kept that. If it answers my first question, just say so:"
+        " Where do you live?"
+    )
+    assert on == "Thank you. Why did you move?"
+    assert "1. Where do you live? – so I live in Oslo near the port yes\n2." in end
+
+
+@pytest.mark.parametrize(
+    "burst",
+    [["hi"], ["Hello there!", "..."], ["so", "hm"], ["Good evening", "what is this all about?"], ["Привет", "начнём"]],
+)
+def test_a_greeting_is_no_answer(burst: list[str]) -> None:
+    agent = an_agent(kind="interview", questions=QUESTIONS[:1], greeting="Welcome.")
+    first, end = talk(agent, burst, ["In Oslo"])
+    assert first == f"Welcome. {QUESTIONS[0]}"
+    assert "Where do you live? – In Oslo\n" in end
+
+
+def test_what_was_told_to_another_agent_before_is_no_answer() -> None:
+    agent = an_agent(kind="interview", questions=QUESTIONS[:1])
+    history = [
+        ("user", "my cat sleeps all day long"),
+        ("assistant", "I see."),
+        ("user", "hello"),
+        ("assistant", QUESTIONS[0]),
+    ]
+    outcome = runtime.run(asked(agent, "In Oslo", history=history, interview_step=1))
+    assert isinstance(outcome, Replied)
+    assert "Where do you live? – In Oslo\n" in outcome.text
+
+
 @pytest.mark.parametrize("evasion", ["...", "idk", "I don't know", "не знаю", "?!", "Pass."])
 def test_an_evasive_answer_is_asked_again_once(evasion: str) -> None:
     agent = an_agent(kind="interview", questions=QUESTIONS)

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Annotated, Any, get_args
 
 from annotated_types import Predicate
+from django.utils.translation import gettext as _
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
@@ -85,11 +86,11 @@ class AgentConfig(Shape):
     @model_validator(mode="after")
     def _fits_its_kind(self) -> AgentConfig:
         if self.kind == AgentKind.INTERVIEW and not self.questions:
-            raise ValueError("questions: an interview needs at least one question.")
+            raise ValueError(_("questions: an interview needs at least one question."))
         if self.kind == AgentKind.CHAT and self.questions:
-            raise ValueError('questions: a chat asks none; leave them out, or set kind = "interview".')
+            raise ValueError(_('questions: a chat asks none; leave them out, or set kind = "interview".'))
         if len(set(self.tools)) < len(self.tools):
-            raise ValueError("tools: a name stands there twice; name each tool once.")
+            raise ValueError(_("tools: a name stands there twice; name each tool once."))
         return self
 
     def as_json(self) -> dict[str, Any]:
@@ -129,45 +130,61 @@ def _lines(key: str, value: Any) -> list[str]:
 
 def _toml(text: str) -> dict[str, Any]:
     if len(text.encode("utf-8", "replace")) > LARGEST:
-        raise ConfigInvalidError([f"The file is larger than {LARGEST // 1024} kB."])
+        raise ConfigInvalidError([_("The file is larger than %d kB.") % (LARGEST // 1024)])
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigInvalidError([f"The file is not TOML: {error}."]) from error
+        raise ConfigInvalidError([_("The file is not TOML: %s.") % error]) from error
 
 
 def _said(problem: ErrorDetails) -> str:
     """Field, what is wrong, what is allowed."""
     where = ".".join(str(part + 1 if isinstance(part, int) else part) for part in problem["loc"])
-    found = f"is {_shown(problem['input'])}"
+    found = _("is %s") % _shown(problem["input"])
     match problem["type"]:
         case "value_error":
             return str(problem["ctx"]["error"])
         case "extra_forbidden":
-            says = f"there is no such field; allowed here: {', '.join(_fields(problem['loc'][:-1]))}"
+            says = _("there is no such field; allowed here: %s") % ", ".join(_fields(problem["loc"][:-1]))
         case "missing":
-            says = f"is missing; {_allowed(where)}"
+            says = _("is missing; %s") % _allowed(where)
         case "enum" | "string_pattern_mismatch":
             says = f"{found}; {_allowed(where)}"
         case "predicate_failed":
-            says = "holds a character that cannot be stored (NUL or half a surrogate pair)"
+            says = _("holds a character that cannot be stored (NUL or half a surrogate pair)")
         case "tuple_type":
-            says = f'{found}; a list is needed, for example {where} = ["one", "two"]'
+            says = f"{found}; " + _('a list is needed, for example %s = ["one", "two"]') % where
         case "model_type":
-            says = f"{found}; a table is needed, in TOML a line [{where}] with its fields below"
+            says = f"{found}; " + _("a table is needed, in TOML a line [%s] with its fields below") % where
         case _:
-            says = f"{found}; {problem['msg'][0].lower()}{problem['msg'][1:]}"
+            says = f"{found}; {_by_pydantic(problem)}"
     return f"{where}: {says}."
 
 
+def _by_pydantic(problem: ErrorDetails) -> str:
+    """The library's own words; those of the limits that stand above in the reader's language."""
+    known = {
+        "greater_than_equal": _("input should be greater than or equal to %(ge)s"),
+        "less_than_equal": _("input should be less than or equal to %(le)s"),
+        "int_type": _("input should be a valid integer"),
+        "float_type": _("input should be a valid number"),
+        "string_type": _("input should be a valid string"),
+        "string_too_long": _("string should have at most %(max_length)s characters"),
+        "string_too_short": _("string should have at least %(min_length)s characters"),
+        "too_long": _("list should have at most %(max_length)s items"),
+    }
+    if says := known.get(problem["type"]):
+        return says % problem.get("ctx", {})
+    return f"{problem['msg'][0].lower()}{problem['msg'][1:]}"
+
+
 def _allowed(where: str) -> str:
-    name = where.split(".", 1)[0]
     return {
-        "kind": f"allowed: {', '.join(AgentKind)}",
-        "model": f'allowed: "{SCRIPTED}" or the name of a model (letters, digits and . _ : / @ + -)',
-        "language": 'allowed: two small letters, for example "en" or "ru"',
-        "tools": "a tool's name is small letters, digits and underscores, at most 64, beginning with a letter",
-    }.get(name, "a value is needed")
+        "kind": _("allowed: %s") % ", ".join(AgentKind),
+        "model": _('allowed: "%s" or the name of a model (letters, digits and . _ : / @ + -)') % SCRIPTED,
+        "language": _('allowed: two small letters, for example "en" or "ru"'),
+        "tools": _("a tool's name is small letters, digits and underscores, at most 64, beginning with a letter"),
+    }.get(where.split(".", 1)[0], _("a value is needed"))
 
 
 def _fields(path: tuple[int | str, ...]) -> list[str]:

@@ -16,6 +16,7 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
+from django.utils.translation import gettext as _
 
 from agents import audit, files, toolbox
 from agents.config import AgentConfig, ConfigInvalidError, as_text, parse
@@ -248,5 +249,5 @@ def _refuse_unknown_tools(config: AgentConfig) -> None:
         known |= {tool.name for tool in toolbox.ship(by="system")}  # those of the code are registered when first named
     missing = [name for name in config.tools if name not in known]
     if missing:
-        allowed = ", ".join(sorted(known)) or "none is registered"
-        raise ConfigInvalidError([f"tools: there is no tool {', '.join(missing)}; registered: {allowed}."])
+        named = {"missing": ", ".join(missing), "known": ", ".join(sorted(known)) or _("none")}
+        raise ConfigInvalidError([_("tools: there is no tool %(missing)s; registered: %(known)s.") % named])

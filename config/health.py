@@ -9,6 +9,8 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import override
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
@@ -33,9 +35,9 @@ Check = Callable[[], Result]
 def database() -> Result:
     """Does PostgreSQL answer a query?"""
     if settings.EMBEDDED_DATABASE:
-        fix = "The embedded PostgreSQL runs while `make run` or a manage.py command does: start one of them."
+        fix = _("The embedded PostgreSQL runs while `make run` or a manage.py command does: start one of them.")
     else:
-        fix = "Is the server of DATABASE_URL up, and may this machine and role connect to it?"
+        fix = _("Is the server of DATABASE_URL up, and may this machine and role connect to it?")
     started = time.monotonic()
     try:
         with connection.cursor() as cursor:
@@ -43,7 +45,8 @@ def database() -> Result:
             version = cursor.fetchone()[0]
     except DatabaseError as error:
         return Result("database", False, str(error).strip().splitlines()[0], fix)
-    return Result("database", True, f"PostgreSQL {version}, {1000 * (time.monotonic() - started):.0f} ms")
+    took = {"version": version, "ms": round(1000 * (time.monotonic() - started))}
+    return Result("database", True, _("PostgreSQL %(version)s, %(ms)d ms") % took)
 
 
 def extension() -> Result:
@@ -55,8 +58,11 @@ def extension() -> Result:
         return Result(
             "extension",
             False,
-            "pgvector is not created in this database",
-            "Run `manage.py migrate`; on a server of your own install pgvector first (package postgresql-18-pgvector).",
+            _("pgvector is not created in this database"),
+            _(
+                "Run `manage.py migrate`; on a server of your own install pgvector first"
+                " (package postgresql-18-pgvector)."
+            ),
         )
     return Result("extension", True, f"pgvector {row[0]}")
 
@@ -68,15 +74,15 @@ def migrations() -> Result:
     """Does the schema match this code?"""
     global _migrated_at
     if _migrated_at and time.monotonic() - _migrated_at < MIGRATIONS_HOLD:
-        return Result("migrations", True, "all applied")
+        return Result("migrations", True, _("all applied"))
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if plan:
-        names = ", ".join(f"{migration.app_label}.{migration.name}" for migration, _ in plan[:3])
-        more = f" and {len(plan) - 3} more" if len(plan) > 3 else ""
-        return Result("migrations", False, f"not applied: {names}{more}", "Run `manage.py migrate`.")
+        names = ", ".join(f"{migration.app_label}.{migration.name}" for migration, _backwards in plan[:3])
+        more = _(" and %d more") % (len(plan) - 3) if len(plan) > 3 else ""
+        return Result("migrations", False, _("not applied: %s") % names + more, _("Run `manage.py migrate`."))
     _migrated_at = time.monotonic()
-    return Result("migrations", True, "all applied")
+    return Result("migrations", True, _("all applied"))
 
 
 READINESS: list[Check] = [database, extension, migrations]
@@ -89,12 +95,14 @@ def run(checks: list[Check]) -> list[Result]:
     away = False
     for check in checks:
         if away:
-            results.append(Result(check.__name__, False, "not asked: the database is away", "See the database line."))
+            detail = _("not asked: the database is away")
+            results.append(Result(check.__name__, False, detail, _("See the database line.")))
             continue
         try:
             results.append(check())
         except DatabaseError as error:
-            results.append(Result(check.__name__, False, str(error).strip().splitlines()[0], "See the database line."))
+            reason = str(error).strip().splitlines()[0]
+            results.append(Result(check.__name__, False, reason, _("See the database line.")))
         away = check is database and not results[-1].ok
     return results
 
@@ -113,7 +121,8 @@ def readyz(_request: HttpRequest) -> JsonResponse:
 
     Strangers may call this: the reason of a failure is in the log and in `manage.py doctor`, not here.
     """
-    results = run(READINESS)
+    with override("en"):  # machines compare it, whatever they accept
+        results = run(READINESS)
     failed = [result for result in results if not result.ok]
     for result in failed:
         log.warning("not ready", check=result.name, detail=result.detail)

@@ -46,14 +46,16 @@ def vectors() -> Result:
     """Has every space in use a valid index of its vectors?"""
     space = spaces.serving()
     if space is None or not space.dimensions:
-        return Result("vectors", True, "no embedder yet: search by word")
+        return Result("vectors", True, _("no embedder yet: search by word"))
     valid, running, share = vector_index.state(space)
-    told = f"{space}: {space.embedded:,} of {space.entries:,} embedded"
+    known = {"space": space, "embedded": space.embedded, "entries": space.entries}
+    told = _("%(space)s: %(embedded)d of %(entries)d embedded") % known
     if valid:
         return Result("vectors", True, told)
     if running:
-        return Result("vectors", True, f"{told}, index being built ({share:.0%})")
-    return Result("vectors", False, f"{told}, no valid index", "Is a worker running? `manage.py reindex` builds it.")
+        return Result("vectors", True, told + _(", index being built (%d %%)") % round(100 * share))
+    fix = _("Is a worker running? `manage.py reindex` builds it.")
+    return Result("vectors", False, told + _(", no valid index"), fix)
 
 
 doctor.THERE.append(vectors)

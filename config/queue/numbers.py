@@ -28,8 +28,9 @@ def worker() -> Result:
     if not living:
         detail = _("no worker runs") if age is None else _("the last heartbeat is %d s old") % round(age)
         return Result("worker", False, detail, str(START_ONE))
-    clock = f", a clock is off by {skew / 1000:.1f} s" if skew > 2000 else ""
-    return Result("worker", True, f"{living} worker groups, last heartbeat {max(0, age):.0f} s ago{clock}")
+    told = _("worker groups: %(living)d, last heartbeat %(age)d s ago") % {"living": living, "age": max(0, round(age))}
+    clock = _(", a clock is off by %s s") % f"{skew / 1000:.1f}" if skew > 2000 else ""
+    return Result("worker", True, f"{told}{clock}")
 
 
 def queue() -> Result:
@@ -43,7 +44,7 @@ def queue() -> Result:
     if age > LATE:
         late = _("the oldest due task waits since %d s") % round(age)
         return Result("queue", False, f"{late}{aside}", _("Too few workers?") + f" {START_ONE}")
-    return Result("queue", True, f"oldest due task {age:.0f} s{aside}")
+    return Result("queue", True, _("the oldest due task waits %d s") % round(age) + aside)
 
 
 OLDEST_DUE = """

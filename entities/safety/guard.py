@@ -12,6 +12,7 @@ import warnings
 
 from django.db import InternalError, ProgrammingError, connection, transaction
 from django.db.backends.utils import CursorWrapper
+from django.utils.translation import gettext as _
 
 from config.health import Result
 
@@ -162,6 +163,6 @@ def guard() -> Result:
     """Does the database itself refuse to drop what is ours?"""
     gone = missing()
     if not gone:
-        return Result("guard", True, "tables and columns cannot be dropped, renamed or narrowed")
-    fix = "As a superuser: `manage.py guard --sql | psql` with this database, or `manage.py guard`."
-    return Result("guard", False, f"the database does not refuse by itself: no {', '.join(gone)}", fix)
+        return Result("guard", True, _("tables and columns cannot be dropped, renamed or narrowed"))
+    fix = _("As a superuser: `manage.py guard --sql | psql` with this database, or `manage.py guard`.")
+    return Result("guard", False, _("the database does not refuse by itself: no %s") % ", ".join(gone), fix)

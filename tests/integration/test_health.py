@@ -1,5 +1,6 @@
 """Alive, ready and measured: what probes and operators are told, with the database there and away."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +8,7 @@ from django.conf import settings
 from django.db import OperationalError, connection
 from django.db.utils import ProgrammingError
 from django.test import Client
+from django.utils.translation import override
 from prometheus_client.parser import text_string_to_metric_families
 
 from config import doctor, health, metrics
@@ -138,3 +140,19 @@ def test_the_doctor_is_content_with_a_good_installation(monkeypatch: pytest.Monk
     monkeypatch.setattr(health, "READINESS", [health.extension, health.migrations])
     monkeypatch.setattr(settings, "ALLOWED_HOSTS", ["localhost"])
     assert [result for result in doctor.examine() if not result.ok] == []
+
+
+@pytest.mark.django_db
+def test_what_passes_is_told_in_the_readers_language_and_machines_hear_english(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "READINESS", [health.database, health.migrations])
+    monkeypatch.setattr(health, "_migrated_at", None)
+    guard = next(check for check in health.NOTICES if check.__name__ == "guard")
+    with override("ru"):
+        told = {result.name: result.detail for result in health.run([*health.READINESS, guard])}
+    assert told["migrations"] == "всё применено"
+    assert re.fullmatch(r"PostgreSQL [\d.]+, \d+ мс", told["database"])
+    assert told["guard"] == "таблицы и столбцы нельзя удалить, переименовать или сузить"
+    checks = client.get("/readyz", headers={"accept-language": "ru"}).json()["checks"]
+    assert checks["migrations"] == "all applied"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+from django.utils.translation import override
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,6 +45,16 @@ def test_what_is_wrong_is_told_by_field_with_what_is_allowed(text: str, told: st
     with pytest.raises(ConfigInvalidError) as refused:
         parse(text)
     assert refused.value.problems[0].startswith(told)
+
+
+@pytest.mark.parametrize("text", [text for text, _told in WRONG])
+def test_the_same_is_told_in_russian(text: str) -> None:
+    with override("ru"), pytest.raises(ConfigInvalidError) as refused:
+        parse(text)
+    for problem in refused.value.problems:
+        says = re.sub(r"^[\w.]+: |'.*?'|\".*?\"|allowed here.*", "", problem)
+        assert re.search("[а-яё]{4}", says), problem
+        assert not re.search(r"\b(input|should|must|is|allowed|needed)\b", says), problem
 
 
 def test_every_problem_is_told_at_once() -> None:

@@ -102,4 +102,6 @@ def test_a_task_that_a_release_removed_waits_for_the_next_one_and_ends_visibly(c
         return chaos.count("state = 'quarantined'") == 1
 
     eventually(given_up, 15, "it is quarantined after its attempts")
-    assert chaos.rows("SELECT attempts, error FROM queue_tasks") == [(2, "No task is registered as 'stage.removed'.")]
+    assert chaos.rows("SELECT attempts, error FROM queue_tasks WHERE name = 'stage.removed'") == [
+        (2, "No task is registered as 'stage.removed'.")
+    ]

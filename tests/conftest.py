@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.backends.postgresql.operations import DatabaseOperations
 from django.test import Client, TransactionTestCase
+from django.utils import translation
 
 from tests import emptying
 
@@ -43,6 +44,13 @@ def checkpoints_are_closed() -> Iterator[None]:
     yield
     if checkpoints := sys.modules.get("agents.checkpoints"):
         checkpoints.close()
+
+
+@pytest.fixture(autouse=True)
+def readers_leave_no_language() -> Iterator[None]:
+    """A request leaves the language of its reader to whatever its thread does next, here the next test."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture(autouse=True, scope="session")

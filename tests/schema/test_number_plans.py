@@ -9,6 +9,7 @@ from django.db import connection
 from django.utils import timezone
 
 from config import figures, metrics
+from tests import emptying
 from tests.schema.test_plans import nodes
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -29,6 +30,7 @@ BIG = {"conversations", "messages", "turns", "deliveries", "message_fates"}
 
 
 def test_no_number_reads_a_whole_table() -> None:
+    emptying.truncate()  # or the plans depend on what earlier tests left in the indexes
     values = {"since": timezone.now() - timedelta(hours=23), "ago": timedelta(hours=23)}
     with connection.cursor() as cursor:
         cursor.execute(FILL)

@@ -31,6 +31,7 @@ SHOWN = 3
 AT_ONCE = 200  # conversations in one transaction, of no more than
 MESSAGES = 20_000  # messages, but for a larger one
 PART = 20  # transactions in one task
+BROUGHT = [state for state in ShareState.values if state != ShareState.UNDONE]  # what there still is to take back
 # Later messages, of people or of a later import, stand behind ours or between them.
 CONTINUED = """
 FROM import_shares AS share JOIN conversations AS talk ON talk.id = share.conversation_id
@@ -48,7 +49,7 @@ class NothingToUndoError(LegacyError):
     """The import is undone already."""
 
 
-Progress = Callable[[int], None]  # told how many conversations are done
+Progress = Callable[[int], None]  # told how many more conversations are done
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +77,13 @@ def undo_some(batch_id: UUID, *, by: str, force: bool = False, progress: Progres
             return _finish(batch, by=by)
         crash_point("in_import_undo")
         if progress:
-            progress(ImportShare.objects.filter(batch=batch, state=ShareState.UNDONE).count())
+            progress(taken)
     return None
 
 
-def total(batch_id: UUID) -> int:
-    """How many conversations the import brought something to."""
-    return ImportShare.objects.filter(batch=batch_id).count()
+def left(batch_id: UUID) -> int:
+    """How many conversations still have something of the import."""
+    return ImportShare.objects.filter(batch=batch_id, state__in=BROUGHT).count()
 
 
 def continued(batch_id: UUID) -> tuple[int, list[UUID]]:
@@ -109,6 +110,8 @@ def _begin(batch_id: UUID, *, by: str, force: bool) -> ImportBatch:
         )
     with transaction.atomic():
         locked = ImportBatch.objects.select_for_update().get(pk=batch_id)
+        if locked.status == ImportStatus.UNDONE:
+            raise NothingToUndoError
         if locked.status != ImportStatus.UNDOING:
             locked.generation += 1  # a process that still imports writes nothing more
             locked.status = ImportStatus.UNDOING
@@ -141,9 +144,11 @@ def _take_back(batch: ImportBatch, *, by: str, force: bool) -> int:
 
 
 def _next(batch: ImportBatch) -> list[ImportShare]:
-    """As many as fit one transaction."""
-    left = ImportShare.objects.filter(batch=batch).exclude(state=ShareState.UNDONE)
-    found = list(left.order_by("id").select_for_update()[:AT_ONCE])
+    """As many as fit one transaction; what somebody else takes back meanwhile is waited for and passed over."""
+    brought = ImportShare.objects.filter(batch=batch, state__in=BROUGHT)
+    found = list(
+        brought.order_by("state", "id").select_for_update()[:AT_ONCE]
+    )  # as the index import_shares_to_do has them
     size = accumulate(share.messages for share in found)
     return [share for place, (share, upto) in enumerate(zip(found, size, strict=True)) if not place or upto <= MESSAGES]
 
@@ -176,7 +181,7 @@ def _finish(batch: ImportBatch, *, by: str) -> Undone:
     undone = Undone(**found)
     with transaction.atomic():
         changes = {"status": ImportStatus.UNDONE, "undone_by": by[:100], "updated_at": clock()}
-        ImportBatch.objects.filter(pk=batch.pk).update(**changes)
-        audit.record("import.undo", by, ("import", batch.pk), asdict(undone))
+        if ImportBatch.objects.filter(pk=batch.pk, status=ImportStatus.UNDOING).update(**changes):
+            audit.record("import.undo", by, ("import", batch.pk), asdict(undone))
     log.info("import undone", batch=str(batch.pk), by=by, **asdict(undone))
     return undone

@@ -40,6 +40,7 @@ from conversations.reconcile import account
 from tests.integration.test_crashes import environment
 from tests.old_world import BLOBS, FLAT, SESSIONS, Old, bring, file, old_database, reasons, said
 from tests.processes import ROOT
+from tests.racing import racers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -314,13 +315,34 @@ def test_an_undo_tells_how_far_it_is_and_takes_transactions_of_a_size(
     monkeypatch.setattr(undoing, "PART", 1)
     told: list[int] = []
     assert undoing.undo(batch.pk, by="anna", progress=told.append).erased == 5
-    assert told == [1, 2, 3, 4, 5]
-    assert undoing.total(batch.pk) == 5
+    assert told == [1, 1, 1, 1, 1]
+    assert undoing.left(batch.pk) == 0
     told.clear()
     monkeypatch.setattr(undoing, "MESSAGES", 20)
     again = bring(old.url)
+    assert undoing.left(again.pk) == 5
     undoing.undo(again.pk, by="anna", progress=told.append)
-    assert told == [2, 4, 5]
+    assert told == [2, 2, 1]
+
+
+def test_two_undos_at_once_take_everything_back_and_are_on_record_once(
+    old: Old, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(old, 40)
+    batch = bring(old.url)
+    monkeypatch.setattr(undoing, "AT_ONCE", 1)
+
+    def undo() -> int:
+        try:
+            return undoing.undo(batch.pk, by="anna").erased
+        except undoing.NothingToUndoError:  # the other was done before this one began
+            return 5
+
+    with racers() as race:
+        assert race(undo, undo) == [5, 5]
+    ended = AuditEntry.objects.filter(action="import.undo", status="success")
+    assert [entry.details["erased"] for entry in ended] == [5]
+    assert (Conversation.objects.count(), undoing.left(batch.pk)) == (0, 0)
 
 
 def test_an_import_with_nothing_new_says_what_it_looked_at(old: Old) -> None:

@@ -138,9 +138,16 @@ class Command(BaseCommand):
         self.stdout.write(f"{stored:,} were stored, at the end of their conversations; {left:,} stay rejected.")
 
     def _undo(self, given: dict[str, Any], by: str) -> None:
-        bar = Bar(sys.stderr, undoing.total(given["undo"]), "conversations")
+        bar = Bar(sys.stderr, undoing.left(given["undo"]), "conversations")
+        gone = 0
+
+        def progress(more: int) -> None:
+            nonlocal gone
+            gone += more
+            bar(gone)
+
         try:
-            done = undoing.undo(given["undo"], by=by, force=given["force"], progress=bar)
+            done = undoing.undo(given["undo"], by=by, force=given["force"], progress=progress)
         finally:
             bar.close()
         self.stdout.write(

@@ -7,6 +7,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from config.figures import CHARTS, Chart, Told, count, figure, span
+from conversations import tally
 from conversations.reconcile import FORGOTTEN_TODAY, SENT
 from conversations.undelivered import FORGIVEN, OLDEST, STUCK
 
@@ -184,13 +185,14 @@ def undecided(unknown: int, failed: int, lately: int) -> Told:
     return Told(count(unknown + failed), note, alert)
 
 
-REFUSED = """
+REFUSED = f"""
 SELECT coalesce(sum(number), 0)::bigint, coalesce(sum(lately), 0)::bigint,
-    string_agg(format('%s: %s', substr(name, 9), number), ', ' ORDER BY number DESC, name)
+    string_agg(format('%s: %s', substr(name, {len(tally.REFUSED) + 1}), number), ', ' ORDER BY number DESC, name)
 FROM (
     SELECT name, sum(count) AS number,
         sum(count) FILTER (WHERE hour > statement_timestamp() - interval '2 hours') AS lately
-    FROM tallies WHERE hour > statement_timestamp() - interval '1 day' AND starts_with(name, 'refused_') GROUP BY name
+    FROM tallies
+    WHERE hour > statement_timestamp() - interval '1 day' AND starts_with(name, '{tally.REFUSED}') GROUP BY name
 ) AS reasons
 """
 
@@ -211,7 +213,7 @@ def refused(number: int, lately: int, reasons: str | None) -> Told:
     gettext_lazy("Errors of the API, 24 hours"),
     "SELECT coalesce(sum(count), 0)::bigint,"
     " coalesce(sum(count) FILTER (WHERE hour > statement_timestamp() - interval '2 hours'), 0)::bigint"
-    " FROM tallies WHERE hour > statement_timestamp() - interval '1 day' AND name = 'api_failed'",
+    f" FROM tallies WHERE hour > statement_timestamp() - interval '1 day' AND name = '{tally.API_FAILED}'",
     group=LOG, permission=SEE_TALKS,
 )  # fmt: skip
 def mistakes(number: int, lately: int) -> Told:

@@ -105,9 +105,9 @@ def counted(request: HttpRequest, error: Exception | type[Exception]) -> HttpRes
     response = answer(request, error)
     name = ""
     if response.status_code == 500:
-        name = "api_failed"
+        name = tally.API_FAILED
     elif request.path.endswith(STORING) and response.status_code in LOST:
-        name = f"refused_{json.loads(response.content)['error']}"
+        name = tally.REFUSED + json.loads(response.content)["error"]
     if name:
         with suppress(DatabaseError):
             tally.count(name[:50])

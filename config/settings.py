@@ -17,7 +17,7 @@ DEBUG = env.bool("DEBUG", True)
 PRODUCTION = not DEBUG
 DATA_DIR = ROOT / env.str("DATA_DIR", "var")
 PORT = env.int("PORT", 8000, validate=validate.Range(1, 65_535))
-LOG_LEVEL = env.str("LOG_LEVEL", "INFO", validate=one_of("DEBUG", "INFO", "WARNING", "ERROR")).upper()
+LOG_LEVEL = env.str("LOG_LEVEL", "INFO", validate=one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")).upper()
 
 # --- who may reach us, and with which secrets? ---
 SECRET_KEY = secret_key(DATA_DIR, production=PRODUCTION)

@@ -56,11 +56,12 @@ class Erased:
 def erase(conversation_id: UUID, *, by: str, reason: str) -> Erased:
     """Remove a conversation with everything that was said in it; the record keeps who, why, how much and a hash."""
     [erased] = erase_all([conversation_id], by=by, reason=reason)
+    logger.info("conversation erased", conversation=str(conversation_id), by=by, messages=erased.messages)
     return erased
 
 
 def erase_all(ids: Sequence[UUID], *, by: str, reason: str) -> list[Erased]:
-    """The same for many, all or none; each has its own entry in the record."""
+    """The same for many, all or none; each has its own entry in the record, and none in the process's log."""
     if not reason.strip():
         raise NoReasonError(NoReasonError.__doc__)
     with transaction.atomic(), connection.cursor() as cursor:
@@ -86,10 +87,7 @@ def erase_all(ids: Sequence[UUID], *, by: str, reason: str) -> list[Erased]:
                 for id_, user_id, turn_count, buffers, messages, content_hash in summaries
             ),
         )  # fmt: skip
-    erased = [Erased(id_, messages, number, content) for id_, _user, number, _buffers, messages, content in summaries]
-    for one in erased:
-        logger.info("conversation erased", conversation=str(one.conversation_id), by=by, messages=one.messages)
-    return erased
+    return [Erased(id_, messages, number, content) for id_, _user, number, _buffers, messages, content in summaries]
 
 
 def _lock_all(ids: Sequence[UUID]) -> None:

@@ -26,6 +26,7 @@ FORGET: dict[str, Forget] = {
 }
 
 LOCK = "SELECT id FROM conversations WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+LOCK_MESSAGES = "SELECT FROM messages WHERE conversation_id = ANY(%s) ORDER BY id FOR UPDATE"
 SUMMARY = """
 SELECT c.id, c.user_id, (SELECT count(*) FROM turns WHERE conversation_id = c.id),
     (SELECT count(*) FROM message_buffers WHERE conversation_id = c.id), count(m.id),
@@ -91,10 +92,11 @@ def erase_all(ids: Sequence[UUID], *, by: str, reason: str) -> list[Erased]:
 
 
 def _lock_all(ids: Sequence[UUID]) -> None:
-    """In one order, so that two who erase cannot wait for each other."""
+    """In one order: two who erase must not wait for each other, nor for the indexer, which holds messages by id."""
     with connection.cursor() as cursor:
         cursor.execute(LOCK, [list(ids)])
         missing = set(ids) - {id_ for (id_,) in cursor.fetchall()}
+        cursor.execute(LOCK_MESSAGES, [list(ids)])
     if missing:
         raise ConversationNotFoundError(f"There is no conversation {min(missing)}.")
 

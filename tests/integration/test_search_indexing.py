@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 from django.db import connection, connections, transaction
 
+from config.columns import clock
 from config.queue import run_due, sweep
 from conversations import erasure, log, sessions
 from conversations.models import Conversation, Message
@@ -24,7 +25,7 @@ from tests.answering import an_agent
 from tests.integration.test_crashes import output_of
 from tests.patience import PATIENCE
 from tests.processes import eventually
-from tests.racing import WAITING_FOR_A_LOCK
+from tests.racing import WAITING_FOR_A_LOCK, blocked_by_us
 from tests.searching import embedder, find, settle, titles
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -126,6 +127,22 @@ def test_an_erasure_waits_for_the_indexing_it_meets_and_takes_its_entries_along(
     eraser.join(PATIENCE)
     assert not Message.objects.exists()
     assert not Entry.objects.exists()
+
+
+def test_erasing_many_takes_their_messages_in_the_order_the_indexer_does() -> None:
+    """Otherwise each waits for what the other has, and one of the two is ended by the database."""
+    chats = [sessions.open(user)[0].pk for user in (1, 2)]
+    second_chat, first_chat = chats
+    first, second = (log.append(chat, "user", "tea").id for chat in (first_chat, second_chat))
+    # A new place in the table, behind the other's: its messages are deleted last, and have the lower ids.
+    Conversation.objects.filter(pk=first_chat).update(last_message_at=clock())
+    with transaction.atomic(), connection.cursor() as cursor:
+        hold = indexing.HOLD.format("messages")
+        cursor.execute(hold, [[first]])
+        eraser = blocked_by_us(lambda: erasure.erase_all(chats, by="x", reason="y"))
+        cursor.execute(hold, [[second]])
+    assert len(eraser.result(PATIENCE)) == 2
+    assert not Message.objects.exists()
 
 
 def test_a_row_that_breaks_its_indexing_stops_nobody_else_and_is_told_of() -> None:

@@ -67,7 +67,7 @@ def rehearse(source: Source, terms: Terms, *, progress: Progress | None = None) 
     run.undone = _undone(run.home.source)
     for chunk in ahead(chunks(source, terms.rules, None)):
         plan = placing.prepared(run, chunk, dry=True)
-        deque(placing.lines(run, plan, chunk), maxlen=0)
+        deque(placing.rows(run, plan, chunk), maxlen=0)
         run.report = run.report.plus(plan.report)
         if progress:
             progress(chunk, run.report)

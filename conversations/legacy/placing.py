@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,16 +16,13 @@ from conversations.legacy import talks
 from conversations.legacy.chunks import Chunk
 from conversations.legacy.cleaning import encode, fitting
 from conversations.legacy.digest import digest
-from conversations.legacy.moments import parse
+from conversations.legacy.moments import microseconds, parse
 from conversations.legacy.records import Broken, Chat, Clean, Place
 from conversations.legacy.report import Report
+from conversations.legacy.rows import row, start
 from conversations.legacy.talks import Home, Talk
 from conversations.legacy.waiting import Waiting
 from conversations.models import RejectReason
-
-ESCAPED = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
-TO_ESCAPE = re.compile(r"[\\\n\r\t]")
-NULL = r"\N"
 
 Stored = dict[tuple[UUID, str], list[Any]]
 
@@ -70,6 +66,9 @@ def prepared(run: Run, chunk: Chunk, *, careful: bool = False, dry: bool = False
         plan.talks |= talks.open_new(run.home, missing, said)
         plan.report.opened = len(missing)
         talks.lock(plan.talks)
+    for talk in plan.talks.values():
+        if talk.conversation:
+            talk.start = start(talk.conversation, run.home.batch)
     for key, chat in missing.items():
         if plan.talks[key].closed and chat.live:
             plan.report.note("closed", f"chat {key}")
@@ -77,13 +76,13 @@ def prepared(run: Run, chunk: Chunk, *, careful: bool = False, dry: bool = False
     return plan
 
 
-def lines(run: Run, plan: Plan, chunk: Chunk) -> Iterator[str]:
-    """The new messages as COPY reads them, one by one, so that the database has work while the next is made."""
+def rows(run: Run, plan: Plan, chunk: Chunk) -> Iterator[bytes]:
+    """The new messages as COPY takes them, one by one, so that the database has work while the next is made."""
     for item in chunk.items:
         if isinstance(item, Clean):
-            line = _place(run, plan, item)
-            if line is not None:
-                yield line
+            made = _place(run, plan, item)
+            if made is not None:
+                yield made
         elif isinstance(item, Broken):
             _reject(plan, item)
 
@@ -130,7 +129,7 @@ def _names(run: Run, identity: str) -> list[str]:
     return [identity, *(fitting(encode(["again", batch, identity])) for batch in run.undone)]
 
 
-def _place(run: Run, plan: Plan, message: Clean) -> str | None:
+def _place(run: Run, plan: Plan, message: Clean) -> bytes | None:
     """New behind the last, known already, or another message under a known id."""
     talk, report = plan.talks[message.chat.key], plan.report
     report.read += 1
@@ -165,7 +164,7 @@ def _known(plan: Plan, message: Clean, same: bool, *, ours: bool) -> None:
     plan.report.read -= 1  # it was counted as a message already
 
 
-def _append(plan: Plan, talk: Talk, message: Clean, name: str, home: Home) -> str:
+def _append(plan: Plan, talk: Talk, message: Clean, name: str, home: Home) -> bytes:
     """The next of its conversation; without a time of its own it takes that of the message before."""
     created = message.created or talk.last or parse(message.chat.created, UTC) or home.began
     deleted = created if message.deleted is True else message.deleted or None
@@ -173,14 +172,13 @@ def _append(plan: Plan, talk: Talk, message: Clean, name: str, home: Home) -> st
     if message.waiting:
         waits = not talk.closed and not burst.is_blank(content)
         plan.waiting.append(Waiting(talk, message, index, created, waits))
-    talk.take(digest(index, message.role, content, created, deleted), created)
+    said, when = content.encode(), microseconds(created)
+    gone = None if deleted is None else microseconds(deleted)
+    talk.take(digest(index, message.role, said, when, gone), created)
     plan.report.said(message.role, created)
     for note in (*message.notes, "waiting") if message.waiting else message.notes:
         plan.report.note(note, f"chat {message.chat.key} message {message.position}")
-    return (
-        f"{talk.name}\t{index}\t{message.role}\t{_escaped(content)}\t{_escaped(message.metadata)}"
-        f"\t{_escaped(name)}\t{_escaped(message.author)}\t{waits}\t{home.name}\t{created}\t{deleted or NULL}\n"
-    )
+    return row(talk.start, index, message.role, said, message.metadata, name, message.author, waits, when, gone)
 
 
 def _reject(plan: Plan, broken: Broken) -> None:
@@ -198,7 +196,3 @@ def _reject(plan: Plan, broken: Broken) -> None:
 
 def _hash(content: str) -> str:
     return sha256(content.encode()).hexdigest()
-
-
-def _escaped(text: str) -> str:
-    return text.translate(ESCAPED) if TO_ESCAPE.search(text) else text

@@ -35,11 +35,8 @@ class Talk:
     last: datetime | None = None
     brought: int = 0
     checksum: int = 0
-    name: str = ""  # the conversation's id as a text
+    start: bytes = b""  # of its rows
     here: dict[str, Clean] = field(default_factory=dict)  # what the chunk brings, by its identity
-
-    def __post_init__(self) -> None:
-        self.name = str(self.conversation)
 
     def take(self, digest: int, created: datetime) -> None:
         """One more message has come to its end."""
@@ -103,16 +100,18 @@ def lock(talks: Mapping[str, Talk]) -> None:
             by_id[id_].last = created.astimezone(UTC)
 
 
+# One JSON text in place of many arrays: the driver looks at it once, and not at every value.
 OPEN = """
-INSERT INTO conversations (id, user_id, chat_id, channel, agent_id, title, mode, interview_step, metadata, created_at)
-SELECT id, user_id, chat_id, channel, %(agent)s, title, mode, step, metadata::jsonb, created_at
-FROM unnest(%(ids)s::uuid[], %(users)s::bigint[], %(chats)s::bigint[], %(channels)s::text[], %(titles)s::text[],
-    %(modes)s::text[], %(steps)s::int[], %(metadata)s::text[], %(created)s::timestamptz[])
-    AS new (id, user_id, chat_id, channel, title, mode, step, metadata, created_at)
-"""
-REMEMBER = """
-INSERT INTO import_chats (source, key, conversation_id)
-SELECT %s, key, id FROM unnest(%s::text[], %s::uuid[]) AS new (key, id) RETURNING key, id
+WITH new AS (
+    SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb) AS row (
+        id uuid, key text, user_id bigint, chat_id bigint, channel text, title text, mode text, step integer,
+        metadata jsonb, created_at timestamptz)
+), opened AS (
+    INSERT INTO conversations
+        (id, user_id, chat_id, channel, agent_id, title, mode, interview_step, metadata, created_at)
+    SELECT id, user_id, chat_id, channel, %(agent)s, title, mode, step, metadata, created_at FROM new
+)
+INSERT INTO import_chats (source, key, conversation_id) SELECT %(source)s, key, id FROM new RETURNING key, id
 """
 TAKEN = """
 SELECT channel, chat_id, user_id FROM conversations
@@ -129,23 +128,20 @@ def open_new(home: Home, chats: Mapping[str, Chat], said: Mapping[str, datetime]
     with connection.cursor() as cursor:
         cursor.execute("SELECT uuidv7() FROM generate_series(1, %s)", [len(chats)])
         ids = [id_ for (id_,) in cursor.fetchall()]
-        rows = [_row(home, chat, said.get(chat.key)) for chat in chats.values()]
+        rows = [_row(home, chat, id_, said.get(chat.key)) for chat, id_ in zip(chats.values(), ids, strict=True)]
         _close_all_but_one(cursor, rows)
-        columns = ("users", "chats", "channels", "titles", "modes", "steps", "metadata", "created")
-        values: dict[str, Any] = {name: [row[name] for row in rows] for name in columns}
-        cursor.execute(OPEN, {**values, "ids": ids, "agent": home.agent_id})
-        cursor.execute(REMEMBER, [home.source, list(chats), ids])
+        cursor.execute(OPEN, {"rows": storable(rows), "agent": home.agent_id, "source": home.source})
         known = dict(cursor.fetchall())
     return {
-        key: Talk(
-            known[key], id_, _live(row["channels"], row["chats"], row["users"]), opened=True, fresh=True,
-            closed=row["modes"] == Mode.CLOSED,
+        row["key"]: Talk(
+            known[row["key"]], id_, _live(row["channel"], row["chat_id"], row["user_id"]), opened=True, fresh=True,
+            closed=row["mode"] == Mode.CLOSED,
         )
-        for key, id_, row in zip(chats, ids, rows, strict=True)
+        for id_, row in zip(ids, rows, strict=True)
     }  # fmt: skip
 
 
-def _row(home: Home, chat: Chat, said: datetime | None) -> dict[str, Any]:
+def _row(home: Home, chat: Chat, id_: UUID, said: datetime | None) -> dict[str, Any]:
     """The columns of a conversation; whom a name stands for stays in its metadata."""
     user = (
         home.user_id
@@ -159,22 +155,23 @@ def _row(home: Home, chat: Chat, said: datetime | None) -> dict[str, Any]:
         told["chat"] = chat.chat_id
     created = parse(chat.created, UTC) or said or home.began
     return {
-        "users": user, "chats": as_number(chat.chat_id), "channels": chat.channel or home.channel,
-        "titles": UNSTORABLE.sub(INSTEAD, str(chat.title))[:TITLE], "modes": Mode.AUTO if chat.live else Mode.CLOSED,
-        "steps": min(chat.step, 2**31 - 1), "metadata": storable({**chat.metadata, "import": told}), "created": created,
+        "id": id_, "key": chat.key, "user_id": user, "chat_id": as_number(chat.chat_id),
+        "channel": chat.channel or home.channel, "title": UNSTORABLE.sub(INSTEAD, str(chat.title))[:TITLE],
+        "mode": Mode.AUTO if chat.live else Mode.CLOSED, "step": min(chat.step, 2**31 - 1),
+        "metadata": {**chat.metadata, "import": told}, "created_at": created,
     }  # fmt: skip
 
 
 def _close_all_but_one(cursor: Any, rows: list[dict[str, Any]]) -> None:
     """One conversation goes on in a chat: the one that is here already, else the first that may."""
-    asked = [(row["channels"], row["chats"], row["users"]) for row in rows]
+    asked = [(row["channel"], row["chat_id"], row["user_id"]) for row in rows]
     cursor.execute(TAKEN, [list(column) for column in zip(*asked, strict=True)])
     taken = set(cursor.fetchall())
     for row, live in zip(rows, asked, strict=True):
-        if live[1] is None or row["modes"] == Mode.CLOSED:
+        if live[1] is None or row["mode"] == Mode.CLOSED:
             continue
         if live in taken:
-            row["modes"] = Mode.CLOSED
+            row["mode"] = Mode.CLOSED
         taken.add(live)
 
 

@@ -17,7 +17,7 @@ import structlog
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection, transaction
 
 from config.crash import crash_point
-from conversations.legacy import placing, rejects, waiting
+from conversations.legacy import placing, rejects, rows, waiting
 from conversations.legacy.chunks import Chunk
 from conversations.legacy.cleaning import encode
 from conversations.legacy.errors import TakenOverError
@@ -27,12 +27,7 @@ from conversations.legacy.report import Report
 
 log = structlog.get_logger(__name__)
 
-COLUMNS = (
-    "conversation_id", "message_index", "role", "content", "metadata", "external_id", "author", "inbound", "import_id",
-    "created_at", "deleted_at",
-)  # fmt: skip
-COPY = f"COPY messages ({', '.join(COLUMNS)}) FROM STDIN"
-LINES = 500  # handed over at once: small enough that PostgreSQL is at work while the next ones are made
+ROWS = 500  # handed over at once: small enough that PostgreSQL is at work while the next ones are made
 TRIES = 6
 FIRST_PAUSE = 0.5  # seconds, doubled with every try
 
@@ -81,7 +76,7 @@ def _write(run: Run, chunk: Chunk, *, careful: bool) -> tuple[Report, set[str]]:
 
 def store(run: Run, plan: Plan, chunk: Chunk) -> None:
     """The messages, what the import has brought by them, and the bursts that were open."""
-    _copy(placing.lines(run, plan, chunk))
+    _copy(placing.rows(run, plan, chunk))
     crash_point("after_import_copy")
     _share(run, plan)
     waiting.reopen(run.home, plan.waiting)
@@ -102,16 +97,16 @@ def mended(chunk: Chunk) -> bool:
     return bool(wrong)
 
 
-def _copy(lines: Iterator[str]) -> None:
-    """Lines made by hand: through the driver's adapters a row takes three times as long."""
-    first = "".join(islice(lines, LINES))
+def _copy(made: Iterator[bytes]) -> None:
+    first = b"".join(islice(made, ROWS))
     if not first:
         return
     connection.ensure_connection()
-    with connection.wrap_database_errors, connection.connection.cursor() as cursor, cursor.copy(COPY) as copy:
-        copy.write(first.encode())
-        while some := "".join(islice(lines, LINES)):
-            copy.write(some.encode())
+    with connection.wrap_database_errors, connection.connection.cursor() as cursor, cursor.copy(rows.COPY) as copy:
+        copy.write(rows.HEADER + first)
+        while some := b"".join(islice(made, ROWS)):
+            copy.write(some)
+        copy.write(rows.TRAILER)
 
 
 SHARE = """

@@ -24,6 +24,7 @@ from conversations.legacy.batches import Terms
 from conversations.legacy.cleaning import Rules
 from conversations.legacy.detecting import source_of
 from conversations.legacy.digest import digest
+from conversations.legacy.moments import microseconds
 from conversations.legacy.errors import LegacyError, NoSuchImportError, TakenOverError, WrittenSinceError
 from conversations.legacy.sources import Options
 from conversations.models import (
@@ -73,7 +74,8 @@ def test_the_database_and_python_compute_the_same_digest(db: None) -> None:
     for deleted in (None, gone):
         with connection.cursor() as cursor:
             cursor.execute("SELECT message_digest(7, 'user', %s, %s, %s)", ["Привет 😀\n", when, deleted])
-            assert cursor.fetchone()[0] == digest(7, "user", "Привет 😀\n", when, deleted)
+            there = None if deleted is None else microseconds(deleted)
+            assert cursor.fetchone()[0] == digest(7, "user", "Привет 😀\n".encode(), microseconds(when), there)
 
 
 def test_the_second_run_brings_only_what_is_new(old: Old) -> None:

@@ -25,7 +25,7 @@ LARGE = 1_000  # messages of a conversation that is compared at the end only: mo
 SAME = "coalesce(stored.messages, 0) = share.messages AND coalesce(stored.checksum, 0) = share.checksum"
 # What was deleted here since counts as not deleted: a deletion of ours stamps both times, an import never does.
 COMPARE = f"""
-WITH stored AS (
+WITH stored AS MATERIALIZED (
     SELECT conversation_id, count(*) AS messages,
         sum(message_digest(message_index, role, content, created_at,
             CASE WHEN deleted_at <> updated_at THEN deleted_at END)) AS checksum

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from conversations.legacy.json_stream import loads
 from conversations.legacy.records import Broken, Chat, Record
 from conversations.models import RejectReason
 
-Names = Mapping[str, tuple[str, ...]]
-NAMES: Names = {
+Fields = Mapping[str, tuple[str, ...]]
+
+
+class Names:
+    """What the fields of a message may be called; one object for all messages of a source."""
+
+    def __init__(self, fields: Fields) -> None:
+        self.fields = fields
+
+
+FIELDS: Fields = {
     "role": ("role", "sender", "speaker", "from", "type"),
     "content": ("content", "text", "message", "body", "utterance"),
     "created": ("timestamp", "created_at", "createdAt", "create_time", "date", "time", "at", "ts"),
@@ -19,7 +29,9 @@ NAMES: Names = {
     "author": ("author", "name"),
 }
 LISTS = ("messages", "conversation", "conversations", "dialog", "dialogue", "history", "turns", "utterances")
+NAMES = Names(FIELDS)
 MISSING = object()
+FEW = 50  # keys of an object that is remembered as what many look like
 
 
 def record_of(value: Any, chat: Chat, position: int, names: Names = NAMES) -> Record | Broken:
@@ -30,13 +42,30 @@ def record_of(value: Any, chat: Chat, position: int, names: Names = NAMES) -> Re
     rest = dict(value)
     if isinstance(rest.get("data"), dict) and "content" in rest["data"] and "content" not in rest:
         rest |= rest.pop("data")  # as LangChain stores them: {"type": "human", "data": {"content": ...}}
-    found = {field: take(rest, known) for field, known in names.items()}
+    called = _called(names, tuple(rest)) if len(rest) <= FEW else None
+    if called is None:
+        found = {field: take(rest, known) for field, known in names.fields.items()}
+    else:
+        found = {field: rest.pop(name) for field, name in called.items()}
     metadata = rest.pop("metadata", None)
     if isinstance(metadata, dict):
         rest |= metadata
     elif metadata is not None:
         rest["metadata"] = metadata
     return Record(chat, position, metadata=rest or None, **found)
+
+
+@lru_cache(maxsize=1_000)
+def _called(names: Names, keys: tuple[str, ...]) -> Mapping[str, str] | None:
+    """What is called how in every object with these keys; None where a name may lead into an object inside."""
+    called: dict[str, str] = {}
+    for field, known in names.fields.items():
+        if any(name.partition(".")[0] in keys for name in known if "." in name):
+            return None
+        name = next((name for name in known if name in keys and name not in called.values()), None)
+        if name is not None:
+            called[field] = name
+    return called
 
 
 def look(value: Mapping[str, Any], names: tuple[str, ...]) -> Any:

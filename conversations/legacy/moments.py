@@ -23,14 +23,13 @@ def parse(value: Any, zone: tzinfo) -> datetime | None:
             found = _of_text(value)
         elif isinstance(value, datetime):
             found = value
-        elif isinstance(value, int | float) and not isinstance(value, bool):
+        elif type(value) in (int, float):
             found = _of_number(value)
         else:
             return None
-        if found.tzinfo is None:
-            found = found.replace(tzinfo=zone)
-        found = found.astimezone(UTC)
-    except (ValueError, OverflowError):
+        if found.tzinfo is not UTC:
+            found = (found if found.tzinfo else found.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
         return None
     return found if EARLIEST <= found <= LATEST else None
 
@@ -47,5 +46,7 @@ def _of_number(number: float) -> datetime:
     size = abs(number)
     scale = 1 if size < 1e11 else 1_000 if size < 1e14 else 1_000_000
     if isinstance(number, int):
+        if scale == 1:
+            return datetime.fromtimestamp(number, UTC)
         return UNIX + timedelta(microseconds=number * (1_000_000 // scale))
     return UNIX + timedelta(seconds=number / scale)

@@ -33,8 +33,8 @@ class Record:
 
     chat: Chat
     position: int
-    role: Any
-    content: Any
+    role: Any = None
+    content: Any = None
     id: Any = None
     created: Any = None
     deleted: Any = None

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from conversations.legacy.errors import SourceUnreachableError
 from conversations.legacy.json_stream import BrokenJsonError, JsonStream
-from conversations.legacy.records import Broken, Found, Place
+from conversations.legacy.records import Broken, Chat, Found, Place
 from conversations.legacy.sources.source import Options
 from conversations.models import RejectReason
 
@@ -56,7 +56,7 @@ class JsonFile:
         """What an item holds, behind a position; a chat itself is told each time."""
         self._item, self._position = item, -1
         for one in found:
-            if not hasattr(one, "live"):
+            if not isinstance(one, Chat):
                 self._position += 1
                 if self._position <= skip:
                     continue

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from conversations.legacy.blob import LISTS, NAMES, Names, has, look, record_of, records_in, take
+from conversations.legacy.blob import FIELDS, LISTS, Fields, Names, has, look, record_of, records_in, take
 from conversations.legacy.errors import OptionError
 from conversations.legacy.json_stream import JsonStream, loads
 from conversations.legacy.records import Broken, Chat, Found, Place
@@ -23,7 +23,7 @@ OF_CHAT = {
     "title": ("title", "name", "topic", "subject"),
     "created": ("created_at", "createdAt", "create_time", "timestamp", "date"),
 }
-FIELDS = {  # as --map calls them
+MAPPED = {  # as --map calls them
     "conversation": "key", "user_id": "user", "chat_id": "chat", "title": "title", "role": "role",
     "content": "content", "created_at": "created", "deleted_at": "deleted", "id": "id", "author": "author",
     "messages": "messages",
@@ -38,8 +38,9 @@ class JsonMessages(JsonFile):
 
     def __init__(self, path: Path, options: Options) -> None:
         super().__init__(path, options)
-        self.names, self.of_chat = _mapped(NAMES, options), _mapped(OF_CHAT, options)
+        self.names, self.of_chat = Names(_mapped(FIELDS, options)), _mapped(OF_CHAT, options)
         self.of_line, self.lists = _mapped(OF_LINE, options), _mapped({"messages": LISTS}, options)["messages"]
+        self._needed = (*self.names.fields["content"], *self.names.fields["role"][:1], "data")
         self.lines = is_lines(path)
         self._offset, self._line = 0, 0
         self._file_chat = Chat(key_of(path.name), title=path.stem)
@@ -136,7 +137,7 @@ class JsonMessages(JsonFile):
 
     def _message(self, value: Any, item: int) -> Iterator[Found]:
         """Each line a message, most often with the name of its conversation."""
-        if not isinstance(value, dict) or not has(value, (*self.names["content"], *self.names["role"][:1], "data")):
+        if not isinstance(value, dict) or not has(value, self._needed):
             yield Broken(RejectReason.NOT_A_MESSAGE, f"item {item}", self._why_not(value, item), value)
             return
         named = {field: look(value, names) for field, names in self.of_line.items()}
@@ -157,12 +158,12 @@ class JsonMessages(JsonFile):
         return f"an object without role and text{hint}"
 
 
-def _mapped(names: Names, options: Options) -> Names:
+def _mapped(fields: Fields, options: Options) -> Fields:
     """What --map says stands before the usual names."""
-    if unknown := set(options.columns) - set(FIELDS):
-        raise OptionError(f"--map knows {', '.join(FIELDS)}; not {', '.join(sorted(unknown))}.")
-    given = {FIELDS[field]: column for field, column in options.columns.items()}
-    return {field: (given[field],) if field in given else known for field, known in names.items()}
+    if unknown := set(options.columns) - set(MAPPED):
+        raise OptionError(f"--map knows {', '.join(MAPPED)}; not {', '.join(sorted(unknown))}.")
+    given = {MAPPED[field]: column for field, column in options.columns.items()}
+    return {field: (given[field],) if field in given else known for field, known in fields.items()}
 
 
 def is_lines(path: Path) -> bool:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from psycopg import IsolationLevel, sql
+from psycopg import IsolationLevel, capabilities, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from conversations.legacy.errors import OptionError, SourceUnreachableError
@@ -65,12 +65,15 @@ class Postgres:
     def done(self) -> int:
         return self._rows
 
-    def rows(self, query: sql.Composed) -> Iterator[tuple[Any, ...]]:
-        """As the server sends them: one row is in memory, however many there are and however long."""
+    def rows(self, query: sql.Composed, *, at_once: int = 1) -> Iterator[tuple[Any, ...]]:
+        """Texts as the server sends them: so many rows are in memory, however many there are and however long."""
         try:
-            out = sql.SQL("COPY ({}) TO STDOUT").format(query)
-            with self.connected() as db, db.cursor() as cursor, cursor.copy(out) as copy:
-                yield from copy.rows()
+            with self.connected() as db, db.cursor() as cursor:
+                if at_once > 1 and capabilities.has_stream_chunked():
+                    yield from cursor.stream(query, size=at_once)
+                    return
+                with cursor.copy(sql.SQL("COPY ({}) TO STDOUT").format(query)) as copy:
+                    yield from copy.rows()
         except psycopg.OperationalError as error:
             raise SourceUnreachableError(f"The source went away: {_first_line(error)}") from error
         except psycopg.Error as error:

@@ -15,7 +15,7 @@ import structlog
 from django.db import Error, connection, transaction
 
 from agents import audit
-from conversations.legacy import placing, verifying, writing
+from conversations.legacy import overlapping, placing, verifying
 from conversations.legacy.chunks import Chunk, ahead, chunks
 from conversations.legacy.cleaning import Rules, encode
 from conversations.legacy.errors import LegacyError, NoSuchImportError
@@ -47,8 +47,7 @@ def bring(source: Source, terms: Terms, *, by: str, progress: Progress | None = 
     run = begin(source, terms, by=by)
     try:
         with _without_collector(), verifying.beside(run.home.batch) as compare:
-            for chunk in ahead(chunks(source, terms.rules, run.position)):
-                writing.write(run, chunk)
+            for chunk in overlapping.written(run, ahead(chunks(source, terms.rules, run.position))):
                 compare(run.settled)
                 if progress:
                     progress(chunk, run.report)
@@ -68,7 +67,8 @@ def rehearse(source: Source, terms: Terms, *, progress: Progress | None = None) 
     for chunk in ahead(chunks(source, terms.rules, None)):
         plan = placing.prepared(run, chunk, dry=True)
         deque(placing.rows(run, plan, chunk), maxlen=0)
-        run.report = run.report.plus(plan.report)
+        plan.report.conversations = len(chunk.chats.keys() - run.seen)
+        run.report, run.seen = run.report.plus(plan.report), run.seen | chunk.chats.keys()
         if progress:
             progress(chunk, run.report)
     return run.report

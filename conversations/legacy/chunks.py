@@ -5,18 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from queue import Empty, Full, Queue
 
 from conversations.legacy.cleaning import Rules, clean
-from conversations.legacy.records import Clean, Item, Place, Record
+from conversations.legacy.records import Chat, Clean, Item, Place, Record
 from conversations.legacy.sources import Source
 
-ITEMS = 20_000
-CHARACTERS = 4_000_000
+ITEMS = 10_000
+CHARACTERS = 2_000_000
+MORE = 1.25  # times as many, until a conversation has ended: what shares none can be written beside what came before
 POLL = 0.2  # seconds until a thread sees that nobody listens any more
 
 
-@dataclass(slots=True)
+@dataclass
 class Chunk:
     """What is written in one transaction, and the place behind it."""
 
@@ -24,20 +26,40 @@ class Chunk:
     place: Place
     done: int
 
+    @cached_property
+    def chats(self) -> dict[str, Chat]:
+        """Every chat of the chunk by its key."""
+        found: dict[str, Chat] = {}
+        for item in self.items:
+            chat = item if isinstance(item, Chat) else item.chat
+            if chat is not None and chat.key not in found:
+                found[chat.key] = chat
+        return found
+
 
 def chunks(source: Source, rules: Rules, after: Place | None, *, most: int = ITEMS) -> Iterator[Chunk]:
-    """Everything behind a place, in order."""
+    """Everything behind a place, in order, where it can be divided between two conversations."""
     items: list[Item] = []
-    size = 0
+    size, full = 0, None
     for found in source.read(after):
         item = clean(found, rules) if isinstance(found, Record) else found
+        if full and _key(item) != _key(items[-1]):
+            yield full
+            items, size, full = [], 0, None
         items.append(item)
         size += len(item.content) + len(item.metadata) if isinstance(item, Clean) else 200
-        if len(items) >= most or size >= CHARACTERS:
-            yield Chunk(items, source.place, source.done)
-            items, size = [], 0
+        if full or len(items) >= most or size >= CHARACTERS:
+            full = Chunk(items, source.place, source.done)
+            if len(items) >= MORE * most or size >= MORE * CHARACTERS:
+                yield full
+                items, size, full = [], 0, None
     if items:
         yield Chunk(items, source.place, source.done)
+
+
+def _key(item: Item) -> str | None:
+    chat = item if isinstance(item, Chat) else item.chat
+    return chat.key if chat else None
 
 
 def ahead(pieces: Iterator[Chunk]) -> Iterator[Chunk]:

@@ -34,3 +34,13 @@ class NoSuchImportError(LegacyError):
 
 class WrittenSinceError(LegacyError):
     """People have written since; undo would have to tear their messages from what they answered."""
+
+
+class WentBackError(LegacyError):
+    """What was committed last is not in the database any more."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The database does not know what was written last: it was restored, or another server has taken over. "
+            "Start the import again; it goes on from where the database is."
+        )

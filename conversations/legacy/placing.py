@@ -17,7 +17,7 @@ from conversations.legacy.chunks import Chunk
 from conversations.legacy.cleaning import encode, fitting
 from conversations.legacy.digest import digest
 from conversations.legacy.moments import microseconds, parse
-from conversations.legacy.records import Broken, Chat, Clean, Place
+from conversations.legacy.records import Broken, Clean, Place
 from conversations.legacy.report import Report
 from conversations.legacy.rows import row, start
 from conversations.legacy.talks import Home, Talk
@@ -40,7 +40,7 @@ class Plan:
 
 @dataclass
 class Run:
-    """An import that this process is at."""
+    """An import that this process is at: how far it is changes with every chunk that is committed."""
 
     home: Home
     generation: int
@@ -53,18 +53,16 @@ class Run:
 
 def prepared(run: Run, chunk: Chunk, *, careful: bool = False, dry: bool = False) -> Plan:
     """Find, lock and open the conversations, and see which of the messages are here."""
-    chats, said = _chats(chunk)
+    chats = chunk.chats
     known = talks.find(run.home, chats)
     missing = {key: chat for key, chat in chats.items() if key not in known}
     plan = Plan(known, {})
-    plan.report.conversations = len(chats.keys() - run.seen)
+    plan.report.opened = len(missing)
     if dry:
         plan.talks |= {key: Talk(run.home.batch, run.home.batch, fresh=True) for key in missing}
         plan.report.opened = len(missing.keys() - run.seen)
-        run.seen |= chats.keys()
     else:
-        plan.talks |= talks.open_new(run.home, missing, said)
-        plan.report.opened = len(missing)
+        plan.talks |= talks.open_new(run.home, missing, _said(chunk) if missing else {})
         talks.lock(plan.talks)
     for talk in plan.talks.values():
         if talk.conversation:
@@ -87,17 +85,13 @@ def rows(run: Run, plan: Plan, chunk: Chunk) -> Iterator[bytes]:
             _reject(plan, item)
 
 
-def _chats(chunk: Chunk) -> tuple[dict[str, Chat], dict[str, datetime]]:
-    """Every chat of the chunk by its key, and when its first message was said."""
-    chats: dict[str, Chat] = {}
+def _said(chunk: Chunk) -> dict[str, datetime]:
+    """When the first message of every chat was said."""
     said: dict[str, datetime] = {}
     for item in chunk.items:
-        chat = item if isinstance(item, Chat) else item.chat
-        if chat is not None and chat.key not in chats:
-            chats[chat.key] = chat
         if isinstance(item, Clean) and item.created is not None and item.chat.key not in said:
             said[item.chat.key] = item.created
-    return chats, said
+    return said
 
 
 # What a message is compared by; the text itself need not come back.

@@ -51,19 +51,21 @@ def dismiss(reject_ids: list[UUID], *, by: str) -> int:
 
 def _retry(batch: ImportBatch, chosen: list[ImportReject], rules: Rules, *, by: str) -> int:
     with transaction.atomic():
-        locked = ImportBatch.objects.select_for_update().get(pk=batch.pk)
-        if locked.status in {ImportStatus.UNDOING, ImportStatus.UNDONE}:
-            return 0
         ids = [reject.pk for reject in chosen]
         open_ones = ImportReject.objects.select_for_update(of=("self",)).filter(pk__in=ids, state=RejectState.OPEN)
         items = {reject.pk: item for reject in open_ones.select_related("chat") if (item := _again(reject, rules))}
         if not items:
             return 0
         home = Home(batch.pk, batch.source, "", None, None, batch.created_at)
-        run = Run(home, locked.generation, Report())
+        run = Run(home, batch.generation, Report())
         chunk = Chunk(list(items.values()), {}, 0)
         plan = placing.prepared(run, chunk, careful=True)
-        writing.store(run, plan, chunk)
+        writing.send(run, plan, chunk)
+        locked = ImportBatch.objects.select_for_update().get(pk=batch.pk)  # after the conversations, as an import does
+        if locked.status in {ImportStatus.UNDOING, ImportStatus.UNDONE}:
+            transaction.set_rollback(True)
+            return 0
+        writing.settle(run, plan)
         done = ImportReject.objects.filter(pk__in=items).update(state=RejectState.STORED)
         _count(batch.pk, plan.report.brought)
         audit.record("import.retry", by, ("import", batch.pk), {"stored": done})

@@ -32,7 +32,7 @@ def start(conversation_id: UUID, import_id: UUID) -> bytes:
     return START(len(COLUMNS), 16, conversation_id.bytes, 16, import_id.bytes, 8)
 
 
-def row(
+def row(  # noqa: PLR0913, PLR0917  one per column
     start: bytes, index: int, role: str, content: bytes, metadata: str, name: str, author: str, inbound: bool,
     created: int, deleted: int | None,
 ) -> bytes:  # fmt: skip

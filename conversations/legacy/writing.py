@@ -1,8 +1,8 @@
 """One chunk into the log: what is new behind what is there, the rest counted, everything in one transaction.
 
 Messages come by COPY with the indexes that continue their conversations; the trigger of `messages` checks and counts
-them. The row of the import is locked first and says whether the chunk was written before: a commit whose answer was
-lost is not repeated, and of two processes with the same import the older one stops.
+them. Then the row of the import is locked. It says whether the chunk was written before: a commit whose answer was lost
+is not repeated, and of two processes with the same import the older one stops.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import structlog
-from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.db import DataError, Error, IntegrityError, InterfaceError, OperationalError, connection, transaction
 
 from config.crash import crash_point
 from conversations.legacy import placing, rejects, rows, waiting
 from conversations.legacy.chunks import Chunk
 from conversations.legacy.cleaning import encode
-from conversations.legacy.errors import TakenOverError
+from conversations.legacy.errors import TakenOverError, WentBackError
 from conversations.legacy.placing import Plan, Run
 from conversations.legacy.records import Clean
 from conversations.legacy.report import Report
@@ -32,52 +33,100 @@ TRIES = 6
 FIRST_PAUSE = 0.5  # seconds, doubled with every try
 
 
-def write(run: Run, chunk: Chunk) -> None:
-    """Store the chunk and the place behind it; locks, outages and a message that came twice cost another try."""
-    careful = False
-    for number in range(1, TRIES + 1):
+class WrittenBeforeError(Exception):
+    """The chunk is in the log already, and the place behind it."""
+
+
+def write(run: Run, chunk: Chunk, failed: Exception | None = None) -> None:
+    """Store the chunk and the place behind it, in as many tries as it takes; `failed`: how the first one ended."""
+    tries = Tries(chunk)
+    while True:
         try:
-            report, seen = _write(run, chunk, careful=careful)
-        except IntegrityError:
-            if careful:
-                raise
-            careful = True  # an id twice in the source: look every one up
-        except DataError:
-            if not mended(chunk):
-                raise
-        except (OperationalError, InterfaceError) as error:
-            if number == TRIES:
-                raise
-            log.warning("import waits", reason=str(error).splitlines()[0], tried=number)
-            connection.close_if_unusable_or_obsolete()
-            time.sleep(FIRST_PAUSE * 2 ** (number - 1))
+            if failed:
+                raise failed
+            once(run, chunk, careful=tries.careful)
+        except Error as error:
+            failed = None
+            tries.failed(error)
         else:
-            run.report, run.position, run.seen = report, chunk.place, seen
-            crash_point("after_import_chunk")
             return
 
 
-def _write(run: Run, chunk: Chunk, *, careful: bool) -> tuple[Report, set[str]]:
-    """What is reported with it, and its chats."""
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL statement_timeout = 0")
-            if _written_before(cursor, run, chunk):
-                return _report_of(cursor, run), set()
-        plan = placing.prepared(run, chunk, careful=careful)
-        crash_point("before_import_copy")
-        store(run, plan, chunk)
-        rejects.keep(run.home.batch, plan.rejects, plan.talks)
-        report = run.report.plus(plan.report)
-        _move_on(run, chunk, report)
-        crash_point("in_import_chunk")
-    return report, set(plan.talks)
+@dataclass
+class Tries:
+    """Locks, outages and a message that came twice cost another try."""
+
+    chunk: Chunk
+    careful: bool = False
+    number: int = 0
+
+    def failed(self, error: Error) -> None:
+        """Make the next try a better one, or raise where there is no use in it."""
+        self.number += 1
+        if isinstance(error, IntegrityError) and not self.careful:
+            self.careful = True  # an id twice in the source: look every one up
+        elif isinstance(error, OperationalError | InterfaceError) and self.number < TRIES:
+            log.warning("import waits", reason=str(error).splitlines()[0], tried=self.number)
+            connection.close_if_unusable_or_obsolete()
+            time.sleep(FIRST_PAUSE * 2 ** (self.number - 1))
+        elif not isinstance(error, DataError) or not mended(self.chunk):
+            raise error
 
 
-def store(run: Run, plan: Plan, chunk: Chunk) -> None:
-    """The messages, what the import has brought by them, and the bursts that were open."""
-    _copy(placing.rows(run, plan, chunk))
+class Course:
+    """What is told while a chunk is written. Alone, there is nobody to tell and nobody to wait for."""
+
+    def prepared(self) -> None:
+        """Its conversations are found: may its rows be sent?"""
+
+    def sent(self) -> None:
+        """The database has all of them."""
+
+    def turn(self) -> None:
+        """It could be committed: is the chunk before?"""
+
+
+ALONE = Course()
+
+
+def once(run: Run, chunk: Chunk, course: Course = ALONE, *, careful: bool = False) -> None:
+    """One try."""
+    try:
+        with transaction.atomic():
+            report = _once(run, chunk, course, careful=careful)
+    except WrittenBeforeError:
+        report = _report_of(run)
+    run.report, run.position, run.seen = report, chunk.place, set(chunk.chats)
+    crash_point("after_import_chunk")
+
+
+def _once(run: Run, chunk: Chunk, course: Course, *, careful: bool) -> Report:
+    """What the import has come to when this is committed."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 0")
+    plan = placing.prepared(run, chunk, careful=careful)
+    crash_point("before_import_copy")
+    course.prepared()
+    send(run, plan, chunk, course)
+    course.turn()
+    _claim(run, chunk)
+    settle(run, plan)
+    rejects.keep(run.home.batch, plan.rejects, plan.talks)
+    plan.report.conversations = len(chunk.chats.keys() - run.seen)
+    report = run.report.plus(plan.report)
+    _move_on(run, chunk, report)
+    crash_point("in_import_chunk")
+    return report
+
+
+def send(run: Run, plan: Plan, chunk: Chunk, course: Course = ALONE) -> None:
+    """The messages themselves; the plan is complete then."""
+    _copy(placing.rows(run, plan, chunk), course)
     crash_point("after_import_copy")
+
+
+def settle(run: Run, plan: Plan) -> None:
+    """What the import has brought by them, and the bursts that were open. Behind the lock on the import (ADR 0132)."""
     _share(run, plan)
     waiting.reopen(run.home, plan.waiting)
 
@@ -97,16 +146,19 @@ def mended(chunk: Chunk) -> bool:
     return bool(wrong)
 
 
-def _copy(made: Iterator[bytes]) -> None:
+def _copy(made: Iterator[bytes], course: Course) -> None:
     first = b"".join(islice(made, ROWS))
     if not first:
+        course.sent()
         return
     connection.ensure_connection()
     with connection.wrap_database_errors, connection.connection.cursor() as cursor, cursor.copy(rows.COPY) as copy:
-        copy.write(rows.HEADER + first)
+        copy.write(rows.HEADER)
+        copy.write(first)
         while some := b"".join(islice(made, ROWS)):
             copy.write(some)
         copy.write(rows.TRAILER)
+        course.sent()
 
 
 SHARE = """
@@ -144,18 +196,24 @@ UPDATE imports SET position = %(position)s, read = %(read)s, brought = %(brought
 """
 
 
-def _written_before(cursor: Any, run: Run, chunk: Chunk) -> bool:
-    """Was the chunk committed and the answer lost? Whoever started the import after us goes on alone."""
-    cursor.execute(CLAIMED, [run.home.batch])
-    generation, position, run.settled = cursor.fetchone()
+def _claim(run: Run, chunk: Chunk) -> None:
+    """Is it our turn? The commit may be an old one whose answer was lost, and somebody else may be at the import now."""
+    with connection.cursor() as cursor:
+        cursor.execute(CLAIMED, [run.home.batch])
+        generation, stored, run.settled = cursor.fetchone()
+    position = stored and json.loads(stored)
     if generation != run.generation:
         raise TakenOverError
-    return position is not None and json.loads(position) == chunk.place
+    if position == chunk.place:
+        raise WrittenBeforeError
+    if position != run.position:
+        raise WentBackError
 
 
-def _report_of(cursor: Any, run: Run) -> Report:
-    cursor.execute("SELECT report FROM imports WHERE id = %s", [run.home.batch])
-    return Report.of(json.loads(cursor.fetchone()[0]))
+def _report_of(run: Run) -> Report:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT report FROM imports WHERE id = %s", [run.home.batch])
+        return Report.of(json.loads(cursor.fetchone()[0]))
 
 
 def _move_on(run: Run, chunk: Chunk, report: Report) -> None:

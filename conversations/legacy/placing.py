@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
-from uuid import UUID
 
 from django.db import connection
 
@@ -24,7 +23,7 @@ from conversations.legacy.talks import Home, Talk
 from conversations.legacy.waiting import Waiting
 from conversations.models import RejectReason
 
-Stored = dict[tuple[UUID, str], list[Any]]
+Stored = dict[tuple[str, str], list[Any]]
 
 
 @dataclass
@@ -96,25 +95,30 @@ def _said(chunk: Chunk) -> dict[str, datetime]:
 
 # What a message is compared by; the text itself need not come back.
 STORED = """
-SELECT m.conversation_id, m.external_id, m.role, encode(sha256(convert_to(m.content, 'UTF8')), 'hex'), m.import_id::text
-FROM unnest(%s::uuid[], %s::text[]) AS asked (conversation_id, external_id)
+SELECT m.conversation_id::text, m.external_id, m.role, encode(sha256(convert_to(m.content, 'UTF8')), 'hex'),
+    m.import_id::text
+FROM jsonb_to_recordset(%s::jsonb) AS asked (conversation_id uuid, external_id text)
 JOIN messages m USING (conversation_id, external_id)
 """
 
 
 def _stored(run: Run, chunk: Chunk, known: dict[str, Talk], *, careful: bool) -> Stored:
     """Which of the messages are here. Not asked of conversations that this import opened, unless an id came twice."""
-    asked: list[tuple[UUID, str]] = []
-    for item in chunk.items:
-        if not isinstance(item, Clean):
-            continue
-        talk = known[item.chat.key]
-        if talk.conversation and not talk.fresh and (careful or not talk.opened):
-            asked += [(talk.conversation, name) for name in _names(run, item.identity)]
-    if not asked:
+    asked = {
+        key: str(talk.conversation)
+        for key, talk in known.items()
+        if talk.conversation and not talk.fresh and (careful or not talk.opened)
+    }
+    names = [
+        {"conversation_id": asked[item.chat.key], "external_id": name}
+        for item in (chunk.items if asked else ())
+        if isinstance(item, Clean) and item.chat.key in asked
+        for name in _names(run, item.identity)
+    ]
+    if not names:
         return {}
     with connection.cursor() as cursor:
-        cursor.execute(STORED, [list(column) for column in zip(*asked, strict=True)])
+        cursor.execute(STORED, [encode(names)])
         return {(id_, name): rest for id_, name, *rest in cursor.fetchall()}
 
 
@@ -137,7 +141,7 @@ def _place(run: Run, plan: Plan, message: Clean) -> bytes | None:
         return None
     free = ""
     for name in _names(run, message.identity) if plan.stored else ():
-        found = plan.stored.get((talk.conversation, name))
+        found = plan.stored.get((str(talk.conversation), name))
         if found is None:
             free = free or name
         elif found[2] not in run.undone:

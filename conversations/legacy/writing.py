@@ -197,7 +197,7 @@ UPDATE imports SET position = %(position)s, read = %(read)s, brought = %(brought
 
 
 def _claim(run: Run, chunk: Chunk) -> None:
-    """Is it our turn? The commit may be an old one whose answer was lost, and somebody else may be at the import now."""
+    """Is it our turn? It may be committed, the answer lost, and somebody else may be at the import by now."""
     with connection.cursor() as cursor:
         cursor.execute(CLAIMED, [run.home.batch])
         generation, stored, run.settled = cursor.fetchone()

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db import IntegrityError, connection, transaction
 
 from agents.models import AuditEntry
 from conversations import erasure, log
@@ -24,8 +24,8 @@ from conversations.legacy.batches import Terms
 from conversations.legacy.cleaning import Rules
 from conversations.legacy.detecting import source_of
 from conversations.legacy.digest import digest
-from conversations.legacy.moments import microseconds
 from conversations.legacy.errors import LegacyError, NoSuchImportError, TakenOverError, WrittenSinceError
+from conversations.legacy.moments import microseconds
 from conversations.legacy.sources import Options
 from conversations.models import (
     Conversation,

@@ -53,7 +53,10 @@ def bring(source: Source, terms: Terms, *, by: str, progress: Progress | None = 
                     progress(chunk, run.report)
         return finish(run, by=by)
     except (LegacyError, Error, OSError) as error:
-        _fail(run, error)
+        _fail(run, str(error), type(error).__name__)
+        raise
+    except KeyboardInterrupt:
+        _fail(run, "Stopped by hand.", "KeyboardInterrupt")
         raise
 
 
@@ -128,12 +131,12 @@ def open_rejects(batch: ImportBatch) -> int:
     return ImportReject.objects.filter(batch=batch, state="open").count()
 
 
-def _fail(run: Run, error: Exception) -> None:
+def _fail(run: Run, why: str, reason: str) -> None:
     """Say why, where that can be said; the import stays open and goes on when it is started again."""
-    log.warning("import stopped", batch=str(run.home.batch), reason=type(error).__name__)
+    log.warning("import stopped", batch=str(run.home.batch), reason=reason)
     try:
         connection.close_if_unusable_or_obsolete()
-        _close(run, "status = 'failed', error = %s", str(error)[:2_000])
+        _close(run, "status = 'failed', error = %s", why[:2_000])
     except Error:
         return
 

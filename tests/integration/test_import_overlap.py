@@ -135,19 +135,23 @@ def test_a_database_that_has_lost_a_chunk_is_not_written_behind_it(old: Old, mon
     assert ImportBatch.objects.get().status == ImportStatus.FAILED
 
 
-def test_what_was_on_its_way_when_the_source_broke_is_stored_and_gone_on_with(
-    old: Old, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [(LegacyError("the source went away"), "the source went away"), (KeyboardInterrupt(), "Stopped by hand.")],
+)
+def test_what_is_on_its_way_when_an_import_ends_is_stored_and_gone_on_with(
+    old: Old, monkeypatch: pytest.MonkeyPatch, end: BaseException, told: str
 ) -> None:
     def breaking(*args: Any) -> Iterator[Chunk]:
         found = chunks(*args, most=2)
         yield next(found)
         yield next(found)
-        raise LegacyError("the source went away")
+        raise end
 
     monkeypatch.setattr(batches, "chunks", breaking)
-    with pytest.raises(LegacyError, match="went away"):
+    with pytest.raises(type(end)):
         bring(old.url)
     batch = ImportBatch.objects.get()
-    assert (batch.status, batch.read) == (ImportStatus.FAILED, 4)
+    assert (batch.status, batch.error, batch.read) == (ImportStatus.FAILED, told, 4)
     monkeypatch.setattr(batches, "chunks", lambda *args: chunks(*args, most=2))
     all_of(bring(old.url))

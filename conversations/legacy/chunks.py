@@ -9,6 +9,7 @@ from functools import cached_property
 from queue import Empty, Full, Queue
 
 from conversations.legacy.cleaning import Rules, clean
+from conversations.legacy.people import as_number
 from conversations.legacy.records import Chat, Clean, Item, Place, Record
 from conversations.legacy.sources import Source
 
@@ -35,6 +36,15 @@ class Chunk:
             if chat is not None and chat.key not in found:
                 found[chat.key] = chat
         return found
+
+    @cached_property
+    def numbers(self) -> set[int]:
+        """Chats as their channel numbers them: several conversations may be about one, and one of them goes on."""
+        return {number for chat in self.chats.values() if (number := as_number(chat.chat_id)) is not None}
+
+    def meets(self, other: Chunk) -> bool:
+        """Could one of them need a row that the other one holds?"""
+        return not (self.chats.keys().isdisjoint(other.chats) and self.numbers.isdisjoint(other.numbers))
 
 
 def chunks(source: Source, rules: Rules, after: Place | None, *, most: int = ITEMS) -> Iterator[Chunk]:

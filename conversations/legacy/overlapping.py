@@ -1,7 +1,7 @@
 """Two chunks at once: while the database checks, counts and commits the rows of one, those of the next are sent.
 
 Each goes over a connection of its own. Rows are sent one chunk after the other, and committed one after the other; what
-belongs to conversations of the chunk before is not begun until that is committed (ADR 0132).
+belongs to chats of the chunk before is not begun until that is committed (ADR 0132).
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ class AbandonedError(Exception):
 class Flight(writing.Course):
     """A chunk on its way into the log, behind another one that may be on its way, too."""
 
+    patience = (
+        "10s"  # PostgreSQL sees no deadlock where one end is a thread of ours: who waits so long tries again alone
+    )
+
     def __init__(self, chunk: Chunk, before: Flight | None) -> None:
         self.chunk, self.before = chunk, before
         self._sent = threading.Event()
@@ -38,7 +42,7 @@ class Flight(writing.Course):
     def write(self, run: Run) -> None:
         """One try; how it ended is told to whoever waits for it."""
         try:
-            if self.before and self.before.chunk.chats.keys() & self.chunk.chats.keys():
+            if self.before and self.before.chunk.meets(self.chunk):
                 self.turn()
             writing.once(run, self.chunk, self)
         except BaseException as error:  # told in the thread that asked

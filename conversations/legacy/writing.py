@@ -76,6 +76,8 @@ class Tries:
 class Course:
     """What is told while a chunk is written. Alone, there is nobody to tell and nobody to wait for."""
 
+    patience = "0"  # for a lock: as long as it takes
+
     def prepared(self) -> None:
         """Its conversations are found: may its rows be sent?"""
 
@@ -103,7 +105,9 @@ def once(run: Run, chunk: Chunk, course: Course = ALONE, *, careful: bool = Fals
 def _once(run: Run, chunk: Chunk, course: Course, *, careful: bool) -> Report:
     """What the import has come to when this is committed."""
     with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL statement_timeout = 0")
+        cursor.execute(
+            "SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', %s, true)", [course.patience]
+        )
     plan = placing.prepared(run, chunk, careful=careful)
     crash_point("before_import_copy")
     course.prepared()

@@ -77,14 +77,62 @@ def test_a_chunk_waits_for_the_one_it_shares_a_chat_with(old: Old, monkeypatch: 
     assert [text for _, text in said()] == ["1 a", "1 b", "1 c", "1 d"]
 
 
-def test_where_two_chunks_bring_the_same_chat_of_a_person_one_conversation_goes_on(
-    old: Old, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+SESSIONS = [
+    {"user_id": 1, "chat_id": 5, "messages": [{"role": "user", "content": text}] * 2, "id": text} for text in "abcd"
+]
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_of_several_sessions_of_one_chat_one_goes_on(
+    old: Old, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, seen: bool
 ) -> None:
-    talk = {"user_id": 1, "chat_id": 5, "messages": [{"role": "user", "content": "x"}] * 2}
-    batch = bring(file(tmp_path, [{"id": name, **talk} for name in "abcd"]))
+    """Where it is not seen that two chunks meet, they meet in an index of the database."""
+    once, tries = writing.once, []
+
+    def trying(*args: Any, **how: Any) -> None:
+        tries.append(args)
+        once(*args, **how)
+
+    monkeypatch.setattr(writing, "once", trying)
+    monkeypatch.setattr(overlapping.Flight, "patience", "50ms")
+    if not seen:
+        monkeypatch.setattr(Chunk, "meets", lambda *_: False)
+    batch = bring(file(tmp_path, SESSIONS))
     assert (batch.status, batch.brought) == (ImportStatus.DONE, 8)
     modes = Conversation.objects.order_by("metadata__import__key").values_list("mode", flat=True)
-    assert list(modes) == ["auto", "closed", "closed", "closed"]
+    assert sorted(modes) == ["auto", "closed", "closed", "closed"]
+    assert len(tries) == 4 or not seen
+
+
+def test_a_chunk_that_waits_for_the_one_behind_it_does_not_wait_for_ever(
+    old: Old, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the one behind holds it gives back when it is told that this one failed."""
+    monkeypatch.setattr(overlapping.Flight, "patience", "50ms")
+    settle, first = writing.settle, []
+
+    def settling(run: Any, plan: Any) -> None:
+        if not first:
+            first.append(plan)
+            assert behind.wait(PATIENCE)
+            with connection.cursor() as cursor:
+                cursor.execute("INSERT INTO tallies (name, hour, count) VALUES ('x', now(), 1)")
+        settle(run, plan)
+
+    monkeypatch.setattr(writing, "settle", settling)
+    behind = threading.Event()
+    turn = overlapping.Flight.turn
+
+    def waiting(flight: Any) -> None:
+        if flight.before:
+            if not behind.is_set():
+                with connection.cursor() as cursor:
+                    cursor.execute("LOCK TABLE tallies IN EXCLUSIVE MODE")
+            behind.set()
+        turn(flight)
+
+    monkeypatch.setattr(overlapping.Flight, "turn", waiting)
+    all_of(bring(old.url))
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])

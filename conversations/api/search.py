@@ -13,6 +13,7 @@ from conversations.api.auth import SEARCHES
 from conversations.api.calls import Calls
 from conversations.api.errors import ApiError
 from conversations.api.schemas import Id, digits, visible
+from conversations.keys import Caller
 from conversations.models import Scope
 from search import query
 from search.query import LONGEST, MOST, SearchError
@@ -100,17 +101,18 @@ class Answer(Schema):
     results: list[Found]
     mode: str
     took_ms: float
-    coverage: Covered
+    coverage: Covered | None = Field(description="Of everybody's things; null for a key bound to a user.")
     degraded: list[str] | None = Field(None, description="What the search had to do without; absent when nothing.")
 
     @classmethod
-    def of(cls, found: Results) -> Self:
+    def of(cls, found: Results, caller: Caller) -> Self:
+        """A bound key is not told how much others say; its own share would be a count in every search."""
         told: dict[str, Any] = {"degraded": list(found.degraded)} if found.degraded else {}
         return cls(
             results=[Found.of(hit) for hit in found.hits],
             mode=found.mode,
             took_ms=round(found.took_ms, 1),
-            coverage=Covered.of(found.coverage),
+            coverage=Covered.of(found.coverage) if caller.user_id is None else None,
             **told,
         )
 
@@ -129,6 +131,7 @@ def search(request: HttpRequest, question: Query[Question]) -> Answer:
 
     `degraded` names what is missing, such as `embeddings_down`; what there is by word is answered all the same.
     """
+    caller: Caller = request.auth  # type: ignore[attr-defined]
     types = question.entity_type.split(",") if question.entity_type is not None else None
     try:
         found = query.search(
@@ -141,4 +144,4 @@ def search(request: HttpRequest, question: Query[Question]) -> Answer:
         )
     except SearchError as error:
         raise ApiError(400, "invalid_value", str(error), field=NAMES.get(error.field, error.field)) from error
-    return Answer.of(found)
+    return Answer.of(found, caller)

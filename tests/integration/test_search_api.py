@@ -70,6 +70,17 @@ def test_a_key_bound_to_a_user_finds_that_users_rows(bag: BagOfWords) -> None:
         assert find(bound, "piano", mode=mode, session_id=theirs)["results"] == []
 
 
+@pytest.mark.parametrize("q", ["piano", "nobody said this", "-", '""'])
+@pytest.mark.parametrize("mode", ["hybrid", "vector", "keyword"])
+def test_a_key_bound_to_a_user_does_not_learn_how_much_others_say(bag: BagOfWords, q: str, mode: str) -> None:
+    said(8, "A piano of theirs", "They sleep")
+    answer = Caller(user_id=7).call("GET", f"/search?{urlencode({'q': q, 'mode': mode})}")
+    before = {**answer.json(), "took_ms": 0}
+    assert before["coverage"] is None, "the field is there, and tells nothing"
+    said(8, "More of theirs")
+    assert find(Caller(user_id=7), q, mode=mode) | {"took_ms": 0} == before
+
+
 def test_narrowed_to_a_session_a_kind_and_a_number(bag: BagOfWords) -> None:
     mine = said(7, "piano one", "piano two", "piano three")
     said(7, "piano elsewhere")

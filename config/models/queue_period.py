@@ -9,6 +9,7 @@ class QueuePeriod(models.Model):
 
     name = models.TextField(_("task"), primary_key=True)
     slot = models.BigIntegerField(_("slot"))
+    succeeded = models.BigIntegerField(_("last success"), null=True)  # its task, whose row is gone by then
 
     class Meta:
         db_table = "queue_periods"

@@ -3,13 +3,19 @@
 from typing import ClassVar
 
 from django.db import models
-from django.db.models import Q
-from django.db.models.functions import Coalesce, Length, Now
+from django.db.models import Case, Exists, OuterRef, Q, Value, When
+from django.db.models.functions import Coalesce, Concat, Length, Now
 from django.db.models.lookups import LessThanOrEqual
 from django.utils.translation import gettext_lazy as _
 
+from config.models.queue_period import QueuePeriod
+
 ARGS_LIMIT = 2048  # bytes: a task carries ids, the row it points to carries the rest
 KEY_LIMIT = 300  # characters
+
+
+def _text(words: str) -> Value:
+    return Value(words, output_field=models.TextField())
 
 
 class State(models.TextChoices):
@@ -25,6 +31,12 @@ class QueuedTasks(models.QuerySet["QueuedTask"]):
 
     def given_up(self) -> "QueuedTasks":
         return self.filter(state__in=[State.DEAD, State.QUARANTINED])
+
+    def with_overcome(self) -> "QueuedTasks":
+        """Was it given up, and did the same period succeed later? As `GIVEN_UP` of config/queue/numbers.py counts."""
+        later = QueuePeriod.objects.filter(name=OuterRef("name"), succeeded__gt=OuterRef("pk"))
+        slot = Q(state=State.DEAD, args="[]", key=Concat(_text('["'), "name", _text('"]')))
+        return self.annotate(overcome=Case(When(slot, then=Exists(later)), default=Value(False)))
 
 
 class QueuedTask(models.Model):

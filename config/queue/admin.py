@@ -23,13 +23,13 @@ from unfold.decorators import action, display
 
 from config.admin import ModelAdmin
 from config.models import QueuedTask, QueueMinute, QueueWorker
-from config.models.queued_task import State
+from config.models.queued_task import QueuedTasks, State
 from config.queue import staff
-from config.queue.numbers import OLDEST_DUE, SILENT
+from config.queue.numbers import GIVEN_UP, OLDEST_DUE, SILENT
 
 MINUTES = 15  # of throughput that are shown
 SHOWN_WORKERS, SHOWN_TASKS = 10, 8
-COLOURS = {"waiting": "info", "leased": "success", "dead": "danger", "quarantined": "warning"}
+COLOURS = {"waiting": "info", "leased": "success", "dead": "danger", "overcome": "default", "quarantined": "warning"}
 
 for model in (Failure, OrmQ, Schedule, Success):
     if admin.site.is_registered(model):
@@ -57,6 +57,10 @@ class QueuedTaskAdmin(ModelAdmin):
         (_("Origin"), {"fields": ["request_id", "key_id"]}),
     ]
 
+    def get_queryset(self, request: HttpRequest) -> QueuedTasks:
+        found: QueuedTasks = super().get_queryset(request)
+        return found.with_overcome()
+
     def has_add_permission(self, *_args: Any) -> bool:
         return False
 
@@ -71,6 +75,8 @@ class QueuedTaskAdmin(ModelAdmin):
 
     @display(description=_("state"), ordering="state", label=COLOURS)  # type: ignore[untyped-decorator]
     def shown_state(self, task: QueuedTask) -> tuple[str, str]:
+        if getattr(task, "overcome", False):
+            return "overcome", str(_("given up, then done"))
         return task.state, str(State(task.state).label)
 
     @display(description=_("due"), ordering="due_at")  # type: ignore[untyped-decorator]
@@ -126,6 +132,8 @@ def counts() -> list[dict[str, Any]]:
     with connection.cursor() as cursor:
         cursor.execute(OLDEST_DUE)
         oldest = float(cursor.fetchone()[0])
+        cursor.execute(f"SELECT count(*) FROM {GIVEN_UP} WHERE state = 'dead' AND NOT overcome")
+        dead = cursor.fetchone()[0]
     recent = QueueMinute.objects.filter(minute__gt=Now() - timedelta(minutes=2)).aggregate(
         ended=Sum(F("done") + F("failed"))
     )
@@ -134,7 +142,7 @@ def counts() -> list[dict[str, Any]]:
         (_("Oldest due, seconds"), round(oldest, 1), ""),
         (_("Waiting"), states.get(State.WAITING, 0), "?state__exact=waiting"),
         (_("Running"), states.get(State.LEASED, 0), "?state__exact=leased"),
-        (_("Given up"), states.get(State.DEAD, 0), "?state__exact=dead"),
+        (_("Given up"), dead, "?state__exact=dead"),
         (_("Quarantined"), states.get(State.QUARANTINED, 0), "?state__exact=quarantined"),
         (_("Ended in the last two minutes"), recent["ended"] or 0, ""),
     ]

@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from config.figures import Told, count, figure, span
-from config.queue.numbers import LATE, OLDEST_DUE, SILENT, START_ONE
+from config.queue.numbers import GIVEN_UP, LATE, OLDEST_DUE, SILENT, START_ONE
 
 QUEUE, PAGE, SEE = gettext_lazy("Queue"), "admin:config_queuedtask_changelist", "config.view_queuedtask"
 
@@ -25,7 +25,7 @@ def due(number: int, oldest: float) -> Told:
 @figure(
     gettext_lazy("Tasks given up"),
     "SELECT count(*) FILTER (WHERE state = 'dead'), count(*) FILTER (WHERE state = 'quarantined')"
-    " FROM queue_tasks WHERE NOT (state IN ('waiting', 'leased'))",
+    f" FROM {GIVEN_UP} WHERE NOT overcome",
     group=QUEUE, permission=SEE, page=PAGE, state__exact="dead",
 )  # fmt: skip
 def given_up(dead: int, unreadable: int) -> Told:

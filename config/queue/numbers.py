@@ -7,6 +7,7 @@ from prometheus_client.core import CounterMetricFamily
 
 from config.health import READINESS, Result
 from config.metrics import NUMBERS, Number
+from config.queue.rows import OF_A_PERIOD
 
 SILENT = 15  # seconds without a heartbeat after which a worker counts as gone
 LATE = 60  # seconds the oldest due task may wait before we say that the queue is stuck
@@ -38,7 +39,7 @@ def queue() -> Result:
     with connection.cursor() as cursor:
         cursor.execute(OLDEST_DUE)
         age = float(cursor.fetchone()[0])
-        cursor.execute("SELECT count(*) FROM queue_tasks WHERE NOT (state IN ('waiting', 'leased'))")
+        cursor.execute(f"SELECT count(*) FROM {GIVEN_UP} WHERE NOT overcome")
         given_up = cursor.fetchone()[0]
     aside = _("; given up: %d, see the queue page") % given_up if given_up else ""
     if age > LATE:
@@ -54,13 +55,23 @@ SELECT coalesce(greatest(0, max(extract(epoch FROM clock_timestamp() - due_at)))
 ) AS first
 """
 
+# What was given up, by the index of it. A period that went well later is overcome: its row is kept, for the record.
+GIVEN_UP = f"""(
+    SELECT task.state, task.state = 'dead' AND period.name IS NOT NULL AS overcome
+    FROM queue_tasks AS task LEFT JOIN queue_periods AS period
+        ON {OF_A_PERIOD.format(task="task")} AND period.succeeded > task.id
+    WHERE NOT (task.state IN ('waiting', 'leased'))
+) AS given_up"""
+
 READINESS += [worker, queue]
 NUMBERS += [
     Number(
         "parley_queue_tasks",
-        "Tasks in the queue by state; those that are done have no row.",
-        "SELECT count(task.id), state FROM unnest(ARRAY['waiting', 'leased', 'dead', 'quarantined']) AS state"
-        " LEFT JOIN queue_tasks AS task USING (state) GROUP BY state",
+        "Tasks in the queue by state; those that are done have no row, overcome is a period that went well since.",
+        "SELECT count(task.state), state FROM unnest(ARRAY['waiting', 'leased', 'dead', 'overcome', 'quarantined'])"
+        " AS state LEFT JOIN (SELECT state FROM queue_tasks WHERE state IN ('waiting', 'leased')"
+        f" UNION ALL SELECT CASE WHEN overcome THEN 'overcome' ELSE state END FROM {GIVEN_UP}"
+        ") AS task USING (state) GROUP BY state",
         labels=["state"],
     ),
     Number(

@@ -180,10 +180,30 @@ WITH ended AS (
 """
 
 
-def acknowledge(claim: Claim, place: Place, *, busy_ms: float = 0, late_ms: float = 0) -> bool:
-    """The task is done: its row goes, its minute counts it. False where the claim was lost meanwhile."""
+# A slot's task has no arguments and the key that `queue_slot` gives it: what else has its name is no period's.
+OF_A_PERIOD = "period.name = {task}.name AND {task}.key = '[\"' || {task}.name || '\"]' AND {task}.args = '[]'"
+ACKNOWLEDGE_PERIOD = f"""
+WITH ended AS (
+    DELETE FROM queue_tasks
+    WHERE id = %(id)s AND generation = %(generation)s AND state = 'leased' RETURNING id, name, key, args
+), came_round AS (
+    UPDATE queue_periods AS period SET succeeded = greatest(succeeded, ended.id)
+    FROM ended WHERE {OF_A_PERIOD.format(task="ended")}
+)
+{COUNT}
+"""
+
+
+def acknowledge(claim: Claim, place: Place, *, period: bool = False, busy_ms: float = 0, late_ms: float = 0) -> bool:
+    """The task is done: its row goes, its minute counts it. False where the claim was lost meanwhile.
+
+    With `period` the success of a slot is kept: the failures before it need nobody any more.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(ACKNOWLEDGE, {**_ended(claim, place, busy_ms, late_ms), "done": 1, "failed": 0})
+        cursor.execute(
+            ACKNOWLEDGE_PERIOD if period else ACKNOWLEDGE,
+            {**_ended(claim, place, busy_ms, late_ms), "done": 1, "failed": 0},
+        )
         return bool(cursor.rowcount == 1)
 
 

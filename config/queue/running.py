@@ -70,7 +70,7 @@ def _run(claim: Claim, started: Started) -> None:
 
     def settle() -> bool:
         if error is None:
-            return rows.acknowledge(claim, place(), **spent)
+            return rows.acknowledge(claim, place(), period=started.name in registry.PERIODS, **spent)
         if outage:
             return rows.put_back(claim, _reason(error), ran=True, delay=1)
         return _failed(claim, error, spent)

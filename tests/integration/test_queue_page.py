@@ -8,7 +8,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 
-from config.models import QueuedTask, QueueWorker
+from config.models import QueuedTask, QueuePeriod, QueueWorker
 from config.queue import defer, registry, run_due
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("registered")]
@@ -44,6 +44,13 @@ def test_the_page_shows_what_waits_what_was_given_up_and_who_works(admin_client:
     assert "queue.sweep" not in only_dead.split('id="result_list"')[1]
     detail = admin_client.get(reverse("admin:config_queuedtask_change", args=[dead.pk])).content.decode()
     assert "test_queue_page.py" in detail, "where it failed"
+
+
+def test_the_page_tells_what_came_right_by_itself(admin_client: Client, dead: QueuedTask) -> None:
+    QueuedTask.objects.filter(pk=dead.pk).update(key='["try.explode"]')
+    assert "given up, then done" not in admin_client.get(PAGE).content.decode()
+    QueuePeriod.objects.create(name="try.explode", slot=1, succeeded=dead.pk + 1)
+    assert "given up, then done" in admin_client.get(PAGE, {"state__exact": "dead"}).content.decode()
 
 
 def test_an_empty_queue_without_workers_says_so(admin_client: Client) -> None:

@@ -11,9 +11,10 @@ from django.db import DatabaseError, connection, connections
 from django.test import Client
 
 from config import health
+from config.figures import FIGURES
 from config.models import QueuedTask, QueuePeriod, QueueWorker
 from config.queue import defer, every, finder, numbers, run_due, sweep, task
-from config.queue.registry import PERIODS, Period
+from config.queue.registry import PERIODS, TASKS, Period, Task
 from config.queue.supervisor import queue_slot
 from config.queue.sweeping import Swept
 
@@ -186,3 +187,73 @@ def test_the_numbers_are_told(client: Client) -> None:
         assert line in told
     (age,) = (line.split()[1] for line in told.splitlines() if line.startswith("parley_queue_oldest_due_seconds "))
     assert 5 <= float(age) < 30
+
+
+# --- what came right by itself ---
+@pytest.fixture(autouse=True)
+def a_period() -> None:
+    PERIODS["try.round"] = Period("try.round", 30, 0)
+    turns_out(well=True)
+
+
+def turns_out(*, well: bool) -> None:
+    """So the task ends from now on."""
+
+    def run(*_args: Any) -> None:
+        if not well:
+            raise RuntimeError("not this time")
+
+    TASKS["try.round"] = Task("try.round", run, 60, 1)
+
+
+def slot(number: int, *, well: bool) -> None:
+    turns_out(well=well)
+    assert queue_slot("try.round", number)
+    assert run_due() == 1
+
+
+def alarms(client: Client) -> tuple[int, int, str]:
+    """Given up as the overview counts it, as metrics do, and what readiness says aside."""
+    [told] = [figure for figure in FIGURES if figure.query and "quarantined" in figure.query]
+    with connection.cursor() as cursor:
+        cursor.execute(told.query)
+        dead, _unreadable = cursor.fetchone()
+    lines = client.get("/metrics").content.decode().splitlines()
+    [number] = [line.split()[1] for line in lines if line.startswith('parley_queue_tasks{state="dead"}')]
+    return dead, int(float(number)), numbers.queue().detail.partition(";")[2]
+
+
+def test_a_period_that_went_well_later_alarms_nobody(client: Client) -> None:
+    slot(1, well=False)
+    slot(2, well=False)
+    assert alarms(client) == (2, 2, " given up: 2, see the queue page")
+    slot(3, well=True)
+    assert alarms(client) == (0, 0, "")
+    assert QueuedTask.objects.given_up().count() == 2, "kept for the record"
+    assert 'parley_queue_tasks{state="overcome"} 2.0' in client.get("/metrics").content.decode()
+    slot(4, well=False)
+    assert alarms(client)[:2] == (1, 1), "it fails anew"
+
+
+@pytest.mark.parametrize("options", [{}, {"key": ["try.round", 7]}, {"args": ["7"]}])
+def test_a_task_of_its_own_that_was_given_up_is_never_hidden(client: Client, options: dict[str, Any]) -> None:
+    turns_out(well=False)
+    defer("try.round", *options.get("args", []), key=options.get("key"))
+    run_due()
+    slot(1, well=True)
+    assert alarms(client)[:2] == (1, 1)
+
+
+def test_the_success_of_a_task_of_its_own_hides_no_failed_period(client: Client) -> None:
+    slot(1, well=False)
+    turns_out(well=True)
+    defer("try.round")
+    run_due()
+    assert alarms(client)[:2] == (1, 1)
+
+
+def test_what_nobody_can_read_stays_an_alarm_whoever_succeeds(client: Client) -> None:
+    slot(1, well=False)
+    QueuedTask.objects.update(state="quarantined")
+    slot(2, well=True)
+    assert "given up: 1" in alarms(client)[2]

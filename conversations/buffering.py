@@ -48,6 +48,7 @@ class Received:
     command: str | None = None
 
 
+@tally.counts_refusals
 def receive(  # noqa: PLR0913  keyword-only, each is something a channel may know
     conversation_id: UUID,
     content: str,

@@ -16,6 +16,7 @@ from conversations.errors import BlankMessageError, NotInBurstError
 from conversations.listening import window_of
 from conversations.log import Entry
 from conversations.models import Fate, Message, MessageBuffer, Trigger
+from conversations.tally import counts_refusals
 
 Messages = list[dict[str, Any]]
 
@@ -28,6 +29,7 @@ class Corrected:
     in_burst: bool
 
 
+@counts_refusals
 def correct(conversation_id: UUID, message_id: UUID, content: str, *, external_id: str | None = None) -> Corrected:
     """Append the new text; where the first still waits in a burst, it stands there instead, and the burst waits on."""
     if burst.is_blank(content):

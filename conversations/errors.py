@@ -1,7 +1,9 @@
 """What a conversation refuses."""
 
+from conversations.tally import RefusedError
 
-class ConversationError(Exception):
+
+class ConversationError(RefusedError):
     """The conversation refuses this."""
 
     permanent = True  # the same call would be refused again
@@ -13,9 +15,13 @@ class ConversationError(Exception):
 class BlankMessageError(ConversationError):
     """A message without a visible character opens no burst and is not stored."""
 
+    code = "blank"
+
 
 class ConversationClosedError(ConversationError):
     """The conversation is closed; its chat may open a new one."""
+
+    code = "session_closed"
 
 
 class UnknownActivityError(ConversationError):

@@ -205,7 +205,7 @@ FROM (
 def refused(number: int, lately: int, reasons: str | None) -> Told:
     alert = ""
     if lately:
-        alert = _("A client sends what the log refuses (%s): see docs/api.md, and the web log.") % reasons
+        alert = _("Messages are refused and not stored (%s): what each means stands in docs/api.md.") % reasons
     return Told(count(number), reasons or _("by a rule of the log"), alert)
 
 

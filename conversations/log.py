@@ -22,6 +22,7 @@ from agents import audit
 from config.statements import ask
 from conversations import unanswered
 from conversations.models import Fate
+from conversations.tally import RefusedError, counts_refusals
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +45,7 @@ FROM get_session_messages(%s, %s::integer, %s::bigint, %s::bigint, %s)
 REFUSALS = (IntegrityError, DataError, UnicodeEncodeError)
 
 
-class LogError(Exception):
+class LogError(RefusedError):
     """The log refused something."""
 
     permanent = True  # the same call would be refused again
@@ -57,13 +58,19 @@ class ConversationNotFoundError(LogError):
 class MessageRefusedError(LogError):
     """The message breaks a rule of the log."""
 
+    code = "invalid_value"
+
 
 class ExternalIdTakenError(LogError):
     """The external id already names another message of the conversation."""
 
+    code = "external_id_taken"
+
 
 class HistoryConflictError(LogError):
     """The list does not begin with what is already stored."""
+
+    code = "history_conflict"
 
 
 class Entry(NamedTuple):
@@ -86,6 +93,7 @@ class Entry(NamedTuple):
     repeated: bool = False  # an append that found its external_id stored already
 
 
+@counts_refusals
 def append(  # noqa: PLR0913  keyword-only, one per column
     conversation_id: UUID,
     role: str,
@@ -114,6 +122,7 @@ def append(  # noqa: PLR0913  keyword-only, one per column
     )  # fmt: skip
 
 
+@counts_refusals
 def append_many(conversation_id: UUID, messages: Sequence[Json]) -> list[Entry]:
     """Store `{role, content, metadata?, external_id?, author?}` one after the other, in one statement."""
     try:
@@ -176,6 +185,7 @@ def clear(conversation_id: UUID, *, by: str) -> int:
     return cleared
 
 
+@counts_refusals
 def save_session(conversation_id: UUID, messages: Sequence[Json]) -> list[Entry]:
     """For callers that hand over whole lists: append what is new, refuse a list that contradicts what is stored.
 

@@ -11,6 +11,7 @@ from agents import audit
 from conversations import buffering, log, outbox, unanswered
 from conversations.errors import ConversationClosedError
 from conversations.models import Conversation, Fate, Message, Mode
+from conversations.tally import counts_refusals
 
 logger = structlog.get_logger(__name__)
 
@@ -40,6 +41,7 @@ def hand_back(conversation_id: UUID, *, by: str) -> bool:
     return True
 
 
+@counts_refusals
 def reply(conversation_id: UUID, content: str, *, by: str, external_id: str | None = None) -> log.Entry:
     """Say something to the person as staff, through the same outbox. A repeated `external_id` changes nothing."""
     with transaction.atomic():

@@ -14,9 +14,9 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from conversations import burst, takeover
+from conversations import burst, takeover, tally
 from conversations.admin import links
-from conversations.errors import ConversationClosedError
+from conversations.errors import BlankMessageError, ConversationClosedError
 from conversations.log import LogError
 from conversations.models import Conversation, Mode
 
@@ -70,8 +70,9 @@ class Desk(Base):
         found = self._acted_on(request, conversation_id)
         form = ReplyForm(request.POST)
         if not form.is_valid():
-            messages.error(request, _("Nothing was sent: %s") % _why(form))
+            messages.error(request, _("Nothing was sent: %s") % unsaid(form))
         elif burst.is_blank(text := form.cleaned_data["content"].replace("\r\n", "\n")):
+            tally.count_refusal(BlankMessageError.code)
             messages.error(request, _("Nothing was sent: the message is empty."))
         else:
             self._say(request, found, text, form.cleaned_data["token"])
@@ -104,7 +105,13 @@ def _name(token: UUID | None, text: str) -> str | None:
     return None if token is None else f"reply:{uuid5(token, text)}"
 
 
-def _why(form: forms.Form) -> str:
+CODES = {"required": BlankMessageError.code, "max_length": "too_long"}  # what forms say, and what the API does
+
+
+def unsaid(form: forms.Form) -> str:
+    """Why the form holds nothing that can be said; counted, as the verb behind it would."""
+    for error in form.errors.as_data().get("content", ())[:1]:
+        tally.count_refusal(CODES.get(error.code or "", "invalid_value"))
     return " ".join(str(error) for errors in form.errors.values() for error in errors)
 
 

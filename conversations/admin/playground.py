@@ -105,7 +105,7 @@ class Playground(Base):
             except (ConversationError, LogError) as refusal:
                 error = str(refusal)
         else:
-            error = " ".join(str(why) for errors in form.errors.values() for why in errors)
+            error = desk.unsaid(form)
         if request.headers.get("Accept") == "application/json":
             return JsonResponse({"error": error} if error else {}, status=400 if error else 202)
         if error:

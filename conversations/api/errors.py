@@ -74,11 +74,11 @@ def answer(request: HttpRequest, error: Exception | type[Exception]) -> HttpResp
         case log.ConversationNotFoundError():
             return refusal(404, "not_found", "There is no such session.")
         case log.ExternalIdTakenError():
-            return refusal(409, "external_id_taken", str(error), field="external_id")
+            return refusal(409, error.code, str(error), field="external_id")
         case BlankMessageError():
-            return refusal(400, "blank", str(error), field="content")
+            return refusal(400, error.code, str(error), field="content")
         case ConversationClosedError():
-            return refusal(409, "session_closed", str(error))
+            return refusal(409, error.code, str(error))
         case log.LogError():
             return refusal(400, "invalid_value", str(error))
         case keys.IsolationUnavailableError():
@@ -103,14 +103,14 @@ def answer(request: HttpRequest, error: Exception | type[Exception]) -> HttpResp
 def counted(request: HttpRequest, error: Exception | type[Exception]) -> HttpResponse:
     """The answer; that a message was refused, or that the mistake is ours, is counted for staff."""
     response = answer(request, error)
-    name = ""
     if response.status_code == 500:
-        name = tally.API_FAILED
-    elif request.path.endswith(STORING) and response.status_code in LOST:
-        name = tally.REFUSED + json.loads(response.content)["error"]
-    if name:
         with suppress(DatabaseError):
-            tally.count(name[:50])
+            tally.count(tally.API_FAILED)
+    elif request.path.endswith(STORING) and response.status_code in LOST:
+        if isinstance(error, tally.RefusedError) and error.code:
+            tally.refused(error)  # of a verb, which counted it unless the transaction was ours
+        else:
+            tally.count_refusal(json.loads(response.content)["error"])
     return response
 
 

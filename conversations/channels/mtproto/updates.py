@@ -16,6 +16,7 @@ from conversations.channels.mtproto import NAME
 from conversations.errors import ConversationError
 from conversations.models import Conversation, Message
 from conversations.outage import Heard
+from conversations.tally import counts_refusals
 
 Update = dict[str, Any]
 
@@ -73,6 +74,7 @@ def place(order: Order, update: Update) -> UUID:
     return conversation.pk
 
 
+@counts_refusals
 def _message(order: Order, update: Update) -> None:
     if is_blank(update["text"]):
         return

@@ -76,6 +76,7 @@ def take(raw: Mapping[str, Any], *, bot_id: int, agent_id: UUID | None = None) -
     except (OperationalError, InterfaceError):
         raise
     except Exception as error:  # a bug of ours, or an update as none was before: it must not hold up the others
+        tally.refused(error)
         outcome = _broken(update, error)
     logger.info("update taken", update=update.number, kind=update.kind, outcome=outcome)
     return outcome
@@ -124,7 +125,8 @@ def _act(update: Incoming) -> str:
         case Post() as post:
             try:
                 return _edit(post, update) if update.kind in EDITS else _message(post, update.agent_id)
-            except BlankMessageError:
+            except BlankMessageError as refusal:
+                tally.refused(refusal)
                 return "blank"
     raise AssertionError(update.kind)
 

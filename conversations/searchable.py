@@ -28,7 +28,7 @@ def _metadata(message: Message) -> dict[str, Any]:
     conversation = message.conversation
     return {
         "role": message.role,
-        "agent": str(conversation.agent_id) if conversation.agent_id else None,
+        "agent": str(conversation.agent_id or ""),  # "" is whoever DEFAULT_AGENT names when it is looked for
         "channel": conversation.channel,
         "conversation_id": str(conversation.pk),
         "message_index": message.message_index,

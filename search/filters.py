@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django.utils.dateparse import parse_date, parse_datetime
 
+from search import naming
 from search.declarations import declared
 from search.errors import SearchError
 
@@ -52,8 +53,13 @@ def where(user_id: int | None, entity_types: Sequence[str] | None, filters: Mapp
         conditions.append("entity_type = ANY(%(entity_types)s)")
         values["entity_types"] = _types(entity_types)
     if contained := _contained(filters):
-        conditions.append("metadata @> %(metadata)s::jsonb")
+        condition = "metadata @> %(metadata)s::jsonb"
         values["metadata"] = json.dumps(contained)
+        agent = contained.get("agent")
+        if agent is not None and naming.is_default("agent", agent):  # two looks into the same index
+            condition = f"({condition} OR metadata @> %(left_open)s::jsonb)"
+            values["left_open"] = json.dumps(contained | {"agent": ""})
+        conditions.append(condition)
     for name, operator in (("after", ">="), ("before", "<")):
         if filters.get(name) is not None:
             conditions.append(f"at {operator} %({name})s")

@@ -15,12 +15,18 @@ Choices = Callable[[], Iterable[tuple[str, Any]]]
 Titles = Callable[[Sequence[Hit]], Mapping[UUID, str]]
 
 CHOICES: dict[str, Choices] = {}  # filter ("agent", "role") -> its values with what people call them
+DEFAULTS: dict[str, Callable[[], str | None]] = {}  # filter -> the value meant where metadata leave it open ("")
 TITLES: dict[str, Titles] = {}  # entity type -> the titles of hits by entity id
 
 
 def choices(name: str) -> list[tuple[str, str]]:
     """The values of a filter with their labels; none where nobody offered any."""
     return [(str(value), str(label)) for value, label in CHOICES[name]()] if name in CHOICES else []
+
+
+def is_default(name: str, value: str) -> bool:
+    """Is this what things without a value of their own go by, as of now?"""
+    return name in DEFAULTS and DEFAULTS[name]() == value
 
 
 def titles(hits: Sequence[Hit]) -> dict[UUID, str]:

@@ -3,9 +3,10 @@
     found = search("relocation stress", user_id=7, entity_types=["message"], filters={"role": "user"})
     for hit in found.hits: hit.score, hit.ranks, hit.snippet
 
-Filters, all optional: `agent` (id), `role`, `session_id`, `after` and `before` (date or datetime; before is exclusive),
-`deleted` ("without", the default; "with"; "only"), `metadata` ({key: scalar}). Any other name, an unknown mode, or a
-value of a wrong type raises SearchError with `field`. Runs with the rights of the transaction of the caller.
+Filters, all optional: `agent` (id; the default agent's finds conversations without one, too), `role`, `session_id`,
+`after` and `before` (date or datetime; before is exclusive), `deleted` ("without", the default; "with"; "only"),
+`metadata` ({key: scalar}). Any other name, an unknown mode, or a value of a wrong type raises SearchError with `field`.
+Runs with the rights of the transaction of the caller.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from itertools import product
 from typing import Any
 from unittest.mock import patch
 from uuid import uuid4
@@ -10,6 +11,7 @@ from uuid import uuid4
 import pytest
 from django.db import connection, transaction
 
+from agents.models import Agent
 from agents.rights import of_user
 from conversations import log, sessions
 from conversations.models import Message
@@ -19,6 +21,7 @@ from search.embedders import EmbedderError
 from search.models import Entry, Pending, Space
 from search.query import exact_check, more_like, search
 from tests import raw
+from tests.answering import an_agent
 from tests.searching import embedder, find, settle, texts
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -86,8 +89,35 @@ def test_a_conversation_and_an_agent_can_be_chosen() -> None:
     said("tea two")
     settle()
     assert find("tea", filters={"session_id": str(chat)}) == ["tea one"]
-    agent = Entry.objects.filter(metadata__has_key="agent").first()
-    assert agent is None or find("tea", filters={"agent": agent.metadata["agent"]})
+
+
+def test_what_names_no_agent_is_found_under_the_default_one_as_it_is_now(settings: Any) -> None:
+    one, other = an_agent(), an_agent()
+    with embedder():
+        said("tea of nobody")
+        said("tea of one", agent_id=one.pk)
+        said("tea of other", agent_id=other.pk)
+        settle()
+        spaces.step()
+
+        def under(agent: Agent, **more: Any) -> set[str]:
+            ways = []
+            for mode, exact in product(("hybrid", "vector", "keyword"), (True, False)):
+                with patch.object(legs, "few", lambda _scope, exact=exact: exact):
+                    ways.append(set(find("tea", mode=mode, filters={"agent": agent.pk, **more})))
+            assert all(way == ways[0] for way in ways)
+            return ways[0]
+
+        settings.DEFAULT_AGENT = one.name
+        assert under(one) == {"tea of nobody", "tea of one"}
+        assert under(one, role="assistant") == under(one, metadata={"channel": "none"}) == set()
+        assert under(other) == {"tea of other"}
+        settings.DEFAULT_AGENT = other.name
+        assert under(one) == {"tea of one"}, "the setting moved, and they with it"
+        assert under(other, role="user") == {"tea of nobody", "tea of other"}
+        assert find("tea", filters={"agent": ""}) == ["tea of nobody"]
+        settings.DEFAULT_AGENT = "nobody"
+        assert under(one) == {"tea of one"}
 
 
 @pytest.mark.parametrize(
@@ -267,7 +297,7 @@ def test_a_message_says_what_it_can_be_filtered_by_and_where_it_is() -> None:
     settle()
     [hit] = search("tea").hits
     assert {**hit.metadata} == {
-        "role": "user", "channel": "api", "conversation_id": str(chat), "message_index": 1,
+        "role": "user", "agent": "", "channel": "api", "conversation_id": str(chat), "message_index": 1,
     }  # fmt: skip
     assert declared()["message"].link(hit) == f"/admin/conversations/conversation/{chat}/change/?at=1#m1"
     assert hit.at

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from search import coverage, legs, rarity, spaces, vector_index
+from search import coverage, legs, naming, rarity, spaces, vector_index
 from search.filters import where
 from search.legs import Scope
 from search.models import Entry
@@ -28,7 +28,8 @@ FILL = """
 INSERT INTO search_index (entity_type, entity_id, space, content, embedding, metadata, user_id, at)
 SELECT 'message', uuidv7(), %(space)s, 'common number' || n || CASE WHEN n %% 1000 = 0 THEN ' rare' ELSE '' END,
     ARRAY[random(), random(), random(), random(), random(), random(), random(), 0.1]::vector,
-    jsonb_build_object('role', CASE WHEN n %% 2 = 0 THEN 'user' ELSE 'assistant' END, 'session', n / 10),
+    jsonb_build_object('role', CASE WHEN n %% 2 = 0 THEN 'user' ELSE 'assistant' END, 'session', n / 10,
+        'agent', CASE WHEN n %% 2 = 0 THEN 'me' ELSE '' END),
     CASE WHEN n %% 3 = 0 THEN 1 ELSE n %% 100 + 2 END, clock_timestamp() - n * interval '1 minute'
 FROM generate_series(1, %(size)s) n
 """
@@ -86,6 +87,21 @@ def test_few_candidates_are_found_by_an_index_of_their_filter(scope: Any) -> Non
     one = scope(metadata={"session": 77})
     assert "search_index_metadata" in indexes(plan(legs.nearest(one, exact=True), {**one.values, "vector": VECTOR,
                                                                                   "depth": 30}))  # fmt: skip
+
+
+def test_the_default_agent_is_looked_up_twice_in_the_index_of_the_metadata(
+    scope: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(naming.DEFAULTS, "agent", lambda: "me")
+    one = scope(metadata={"session": 77}, agent="me")
+    steps = plan(legs.nearest(one, exact=True), {**one.values, "vector": VECTOR, "depth": 30})
+    assert [step["Node Type"] for step in steps].count("Bitmap Index Scan") == 2
+    assert indexes(steps) == {"search_index_metadata"}
+    assert legs.few(one)
+    wide = scope(agent="me")
+    assert not legs.few(wide)
+    steps = plan(legs.nearest(wide, exact=False), {**wide.values, "vector": VECTOR, "depth": 30})
+    assert indexes(steps) == {wide.space.index_name}
 
 
 def test_what_is_few_is_told_without_reading_it_all(scope: Any) -> None:

@@ -13,7 +13,7 @@ class GroundFloorConfig(AppConfig):
     about = _("The installation itself: health, queue and numbers.")
 
     def ready(self) -> None:
-        from config import checks  # noqa: F401  registers the system checks
+        from config import checks, rules  # noqa: F401  registers the system checks, and what the database holds
         from config.queue import figures, numbers  # noqa: F401  register the queue's readiness checks, metrics and figures
         from config.second_factor import gate
 

@@ -19,7 +19,7 @@ class ConversationsConfig(AppConfig):
 
     def ready(self) -> None:
         from config.navigation import PAGES, Page
-        from conversations import approvals, figures, metrics, naming, recalling, searchable  # noqa: F401  declare what others call
+        from conversations import approvals, figures, metrics, naming, recalling, rules, searchable  # noqa: F401  declare what others call
         from conversations.legacy import rejects  # noqa: F401  erasing takes them along
 
         for kind, page in PLACES.items():

@@ -5,13 +5,13 @@ from prometheus_client.core import CounterMetricFamily
 from config.doctor import THERE
 from config.health import NOTICES
 from config.metrics import NUMBERS, Number
-from conversations import bots, rules, undelivered
+from conversations import bots, undelivered
 from conversations.reconcile import FORGOTTEN_TODAY, forgotten
 
 # Not clock_timestamp(): what may change while a statement runs is no condition of an index, and all rows would be read.
 LAST_HOUR = "created_at > statement_timestamp() - interval '1 hour'"
 
-NOTICES += [rules.rules, undelivered.deliveries, bots.bots, bots.outages]
+NOTICES += [undelivered.deliveries, bots.bots, bots.outages]
 THERE.append(forgotten)
 NUMBERS += [
     Number("parley_bursts_open", "Bursts that are being listened to.", "SELECT count(*) FROM message_buffers"),

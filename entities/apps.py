@@ -12,7 +12,7 @@ class EntitiesConfig(AppConfig):
 
     def ready(self) -> None:
         from config import health, reloading
-        from entities import backup, checks, erasure, guarding, metrics, notes, searchable  # noqa: F401  checks and numbers
+        from entities import backup, checks, erasure, guarding, metrics, notes, rules, searchable  # noqa: F401  they declare
         from entities.mechanic import applying, proposing
         from entities.safety import guard
 

@@ -13,7 +13,7 @@ class SearchConfig(AppConfig):
 
     def ready(self) -> None:
         from config import dashboard, health, navigation, starting
-        from search import figures, metrics, warming, watching  # noqa: F401  declare what the start page tells
+        from search import figures, metrics, rules, warming, watching  # noqa: F401  declare what the start page tells
         from search.embedders import checks  # noqa: F401  registers the system checks
         from search.page.permissions import may_search
 

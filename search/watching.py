@@ -48,6 +48,7 @@ CREATE OR REPLACE TRIGGER search_changed AFTER UPDATE ON {table} REFERENCING OLD
 CREATE OR REPLACE TRIGGER search_gone AFTER DELETE ON {table} REFERENCING OLD TABLE AS gone
     FOR EACH STATEMENT EXECUTE FUNCTION {forget}();
 """
+WATCHING = ("search_added", "search_changed", "search_gone")
 INSTALLED = """
 SELECT c.relname, obj_description(p.oid, 'pg_proc') FROM pg_class c
 JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname IN ('search_added', 'search_changed', 'search_gone')

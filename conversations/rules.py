@@ -26,7 +26,11 @@ declare(
     unique=["messages_one_per_external_id", "messages_one_per_index"],
 )
 declare("message_buffers", unique=["message_buffers_one_per_step"])
-declare("message_fates", unique=["message_fates_message_id_key"])
+declare(
+    "message_fates",
+    triggers=["message_fates_leave_together", "message_fates_leave_with_messages", "message_fates_stay"],
+    unique=["message_fates_message_id_key"],
+)
 declare("turns", unique=["turns_flush_id_key", "turns_one_running"])
 declare("deliveries", triggers=["deliveries_place"], unique=["deliveries_one_per_part", "deliveries_one_sending"])
 declare("delivery_gates", unique=["delivery_gates_one_per_chat"])

@@ -14,12 +14,13 @@ class EntitiesConfig(AppConfig):
         from config import health, reloading
         from entities import backup, checks, erasure, guarding, metrics, notes, rules, searchable  # noqa: F401  they declare
         from entities.mechanic import applying, proposing
-        from entities.safety import guard
+        from entities.safety import guard, kept
 
         erasure.register()
         notes.register()
         searchable.declare_all()
         post_migrate.connect(guarding.bind, sender=self, dispatch_uid="entities.guarding")
+        post_migrate.connect(kept.keep_what_stands, sender=self, dispatch_uid="entities.kept")
         proposing.register()
         reloading.GENERATIONS.append(applying.generation)
         health.NOTICES += [guard.guard, backup.backups]

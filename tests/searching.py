@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from django.db import connection
+from django.db import connection, transaction
 
 from search import coverage, embedders, embedding, indexing, spaces, watching
 from search.declarations import Searchable, declare, withdraw
@@ -73,7 +73,8 @@ def titles() -> Iterator[Searchable]:
         yield one
     finally:
         withdraw("title")
-        with connection.cursor() as cursor:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL event_triggers = off")  # a flush between may have had them kept
             for trigger in ("search_added", "search_changed", "search_gone"):
                 cursor.execute(f"DROP TRIGGER {trigger} ON conversations")
             cursor.execute("DROP FUNCTION search_watch_conversations, search_forget_conversations")

@@ -23,7 +23,7 @@ from agents.models import Status
 from entities import backup, postgres, rehearsal
 from entities.postgres import Say, ToolError
 from entities.restoring import SCRATCH
-from entities.safety import plans
+from entities.safety import kept, plans
 
 log = structlog.get_logger(__name__)
 
@@ -91,7 +91,8 @@ class CarefulExecutor(MigrationExecutor):
         self.in_use = bool(plan) and holds_data()
 
         def apply(plan: Plan, state: ProjectState | None = None) -> ProjectState:
-            return super(CarefulExecutor, self).migrate(targets, plan, state, fake, fake_initial)
+            with kept.while_migrating(plan):
+                return super(CarefulExecutor, self).migrate(targets, plan, state, fake, fake_initial)
 
         if not self.in_use or fake:
             return apply(plan, state)

@@ -1,7 +1,8 @@
 """The database's own refusal: event triggers that keep our tables and columns, whoever asks (docs/adr/0119).
 
-They refuse to drop or rename a table or a column of ours and to rewrite a filled one for a new type. Indexes, views,
-constraints, temporary tables, other schemas and Django's own tables are free. A superuser may, once and on record:
+They refuse to drop or rename a table or a column of ours, to rewrite a filled one for a new type, and to take away or
+switch off a rule that a room declares (`kept`). Other indexes, views, constraints, temporary tables, other schemas and
+Django's own tables are free. A superuser may, once and on record:
 
     BEGIN; SELECT parley_guard.permit('public.notes.title', 'why'); ALTER TABLE notes DROP COLUMN title; COMMIT;
 """
@@ -15,8 +16,9 @@ from django.db.backends.utils import CursorWrapper
 from django.utils.translation import gettext as _
 
 from config.health import Result
+from entities.safety import kept
 
-TRIGGERS = ("parley_keep_tables", "parley_keep_names", "parley_keep_types")
+TRIGGERS = ("parley_keep_tables", "parley_keep_names", "parley_keep_types", *kept.TRIGGERS)
 
 # A schema of their own: DROP SCHEMA public CASCADE would take them away before it asks them.
 FUNCTIONS = """
@@ -135,7 +137,7 @@ def install(cursor: CursorWrapper) -> bool:
     cursor.execute(functions(cursor))
     try:
         with transaction.atomic(using=cursor.db.alias):
-            cursor.execute(EVENTS)
+            cursor.execute(EVENTS + kept.EVENTS)
     except (ProgrammingError, InternalError) as error:
         if getattr(error.__cause__, "sqlstate", "") != "42501":
             raise
@@ -148,7 +150,7 @@ def install(cursor: CursorWrapper) -> bool:
 def functions(cursor: CursorWrapper) -> str:
     """The functions for the schema our tables are in."""
     cursor.execute("SELECT current_schema()")
-    return FUNCTIONS.replace("{schema}", cursor.fetchone()[0].replace("'", "''"))
+    return (FUNCTIONS + kept.FUNCTIONS).replace("{schema}", cursor.fetchone()[0].replace("'", "''"))
 
 
 def missing() -> list[str]:
@@ -162,7 +164,10 @@ def missing() -> list[str]:
 def guard() -> Result:
     """Does the database itself refuse to drop what is ours?"""
     gone = missing()
+    if not gone and (free := kept.unkept()):
+        detail = _("the database would let go of: %s") % ", ".join(free)
+        return Result("guard", False, detail, _("Run `manage.py guard`."))
     if not gone:
-        return Result("guard", True, _("tables and columns cannot be dropped, renamed or narrowed"))
+        return Result("guard", True, _("tables, columns and rules cannot be dropped, renamed or narrowed"))
     fix = _("As a superuser: `manage.py guard --sql | psql` with this database, or `manage.py guard`.")
     return Result("guard", False, _("the database does not refuse by itself: no %s") % ", ".join(gone), fix)

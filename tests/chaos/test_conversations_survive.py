@@ -55,8 +55,10 @@ def the_checker_sees_what_is_wrong(sky: World, storm: Report) -> None:
     assert verdict().clean, "an attempt nobody answered is no promise"
     history.note("ok", by="writer", id="ghost", index=0, repeated=False)
     assert verdict().lost == ["ghost"]
-    sky.execute("ALTER TABLE message_fates DISABLE TRIGGER USER")
-    sky.execute("DELETE FROM message_fates WHERE id = (SELECT min(id::text)::uuid FROM message_fates)")
+    sky.execute(
+        "DO $$ BEGIN SET LOCAL session_replication_role = replica;"
+        " DELETE FROM message_fates WHERE id = (SELECT min(id::text)::uuid FROM message_fates); END $$"
+    )
     assert any(fault.startswith("uncovered") for fault in verdict().faults)
     sky.execute(
         "INSERT INTO messages (conversation_id, role, content, turn_id)"

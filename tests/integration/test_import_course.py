@@ -170,9 +170,8 @@ def test_a_message_that_is_not_what_was_read_is_found(old: Old) -> None:
     fill(old, 30)
     batch = bring(old.url)
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE messages DISABLE TRIGGER messages_refuse_change")
+        cursor.execute("SET LOCAL session_replication_role = replica")  # as if the table had no triggers
         cursor.execute("UPDATE messages SET content = content || '.' WHERE message_index = 3 AND content = 'text 16'")
-        cursor.execute("ALTER TABLE messages ENABLE TRIGGER messages_refuse_change")
         cursor.execute("SELECT count(*) FROM messages WHERE content = 'text 16.'")
         assert cursor.fetchone()[0] == 1
     assert verifying.verify(batch.pk, again=True) == 1

@@ -329,9 +329,9 @@ def test_a_replay_from_the_beginning_gives_the_row(transactional_db: None, done:
 def test_every_table_has_its_triggers_and_rights_and_a_second_binding_does_nothing() -> None:
     assert guarding.lacking() == []
     assert guarding.bind() == []
-    _run("DROP TRIGGER entity_lineage ON notes")
-    _run("ALTER TABLE ideas DISABLE TRIGGER entity_kept")
-    assert sorted(guarding.lacking()) == ["ideas: entity_kept", "notes: entity_lineage"]
+    _run("SET event_triggers = off; DROP TRIGGER entity_lineage ON notes")
+    _run("ALTER TABLE ideas DISABLE TRIGGER entity_kept, DISABLE TRIGGER entity_stamped; RESET event_triggers")
+    assert sorted(guarding.lacking()) == ["ideas: entity_kept", "ideas: entity_stamped", "notes: entity_lineage"]
     guarding.bind()
     assert guarding.lacking() == []
     assert told(keeping.create(Note, values={"title": "t"}, by="bert"))

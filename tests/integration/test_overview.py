@@ -98,7 +98,7 @@ def test_what_needs_somebody_is_an_alert_with_its_link(staff: Client) -> None:
 
 def test_a_count_that_somebody_changed_behind_the_rules_is_told() -> None:
     log.append(sessions.open(1)[0].pk, "user", "hi")
-    sql("ALTER TABLE conversations DISABLE TRIGGER USER")
+    sql("SET LOCAL session_replication_role = replica")
     sql("UPDATE conversations SET message_count = 5")
     assert told()["miscounted"].value == "1"
     assert told()["miscounted"].alert

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection
 
-from entities.safety import guard
+from entities.safety import guard, kept
 
 
 class Command(BaseCommand):
@@ -17,8 +17,9 @@ class Command(BaseCommand):
     def handle(self, *, sql: bool, **_options: Any) -> None:
         with connection.cursor() as cursor:
             if sql:
-                self.stdout.write(guard.functions(cursor) + guard.EVENTS)
+                self.stdout.write(guard.functions(cursor) + guard.EVENTS + kept.EVENTS)
                 return
             placed = guard.install(cursor)
+        kept.keep_what_stands()
         self.stdout.write(guard.guard().detail)
         raise SystemExit(0 if placed else 1)

@@ -45,6 +45,7 @@ class Terms:
 def bring(source: Source, terms: Terms, *, by: str, progress: Progress | None = None) -> ImportBatch:
     """Import what is new in the source; one that was interrupted goes on where it was."""
     run = begin(source, terms, by=by)
+    connection.close()  # others write; it would lie idle for hours, and be hung up on by somebody in between
     try:
         with _without_collector(), verifying.beside(run.home.batch) as compare:
             for chunk in overlapping.written(run, ahead(chunks(source, terms.rules, run.position))):

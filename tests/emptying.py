@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from django.core.management import call_command
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 from psycopg import sql
 
 GROWN = 4 * 1024 * 1024  # bytes of all tables together
@@ -16,6 +17,11 @@ KEPT = {"django_content_type", "auth_permission"}  # what `migrate` wrote, and n
 SIZE = """
 SELECT coalesce(sum(pg_relation_size(oid)), 0) FROM pg_class
 WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+"""
+# A space has an index of its own, which its rows do not take along; every later row is asked whether it belongs there.
+OF_SPACES = """
+SELECT indexname FROM pg_indexes
+WHERE schemaname = 'public' AND tablename = 'search_index' AND starts_with(indexname, 'search_index_space_')
 """
 
 
@@ -34,6 +40,9 @@ def truncate(*, inhibit_post_migrate: bool = False) -> None:
     call_command(
         "flush", verbosity=0, interactive=False, reset_sequences=False, inhibit_post_migrate=inhibit_post_migrate
     )
+    with connection.cursor() as cursor:
+        for statement in _drops(cursor):
+            cursor.execute(statement)
 
 
 def _delete() -> None:
@@ -44,4 +53,10 @@ def _delete() -> None:
     deletes = [sql.SQL("DELETE FROM {}").format(table) for table in tables]
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")
-        cursor.execute(sql.SQL("; ").join([lock, *deletes]))
+        cursor.execute(sql.SQL("; ").join([lock, *deletes, *_drops(cursor)]))
+
+
+def _drops(cursor: CursorWrapper) -> list[sql.Composed]:
+    """The indexes of spaces that are gone, or are about to be."""
+    cursor.execute(OF_SPACES)
+    return [sql.SQL("DROP INDEX IF EXISTS {}").format(sql.Identifier(name)) for (name,) in cursor.fetchall()]

@@ -76,10 +76,8 @@ class Site:
 
 @contextmanager
 def serving(url: str, token: str, **variables: str) -> Iterator[Site]:
-    """uvicorn as `manage.py web` starts it, on that database, for the length of the block."""
+    """What `manage.py web` becomes, on that database, for the length of the block."""
     port = free_port()
-    arguments = ["--port", str(port), "--lifespan", "off", "--no-access-log"]
-    command = [sys.executable, "-m", "uvicorn", "config.asgi:application", *arguments]
-    with running(*command, DATABASE_URL=url, **variables) as web:
-        web.wait_for("Uvicorn running")
+    with running(sys.executable, "-m", "config.serving", PORT=str(port), DATABASE_URL=url, **variables) as web:
+        web.wait_for("Started server process")  # it listens already: who comes before it is ready waits in the socket
         yield Site(port, psutil.Process(web.process.pid), token)

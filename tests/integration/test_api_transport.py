@@ -23,7 +23,7 @@ from tests.web import Site, serving
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("kept_rows")]
 
-BODY_SECONDS = 2
+BODY_SECONDS = HEADER_SECONDS = 2
 MEGABYTE = 1024 * 1024
 MOST_GROWTH = 20 * MEGABYTE
 
@@ -34,7 +34,8 @@ def site(django_db_setup: None, django_db_blocker: Any) -> Iterator[Site]:
     with django_db_blocker.unblock():
         token = keys.create("transport", by="test")[1]
         connection.close()
-    with serving(raw.url(), token, HTTP_BODY_SECONDS=str(BODY_SECONDS), DATABASE_POOL_WAIT="30") as served:
+    limits = {"HTTP_BODY_SECONDS": str(BODY_SECONDS), "HTTP_HEADER_SECONDS": str(HEADER_SECONDS)}
+    with serving(raw.url(), token, DATABASE_POOL_WAIT="30", **limits) as served:
         yield served
 
 
@@ -74,7 +75,17 @@ def test_a_gzip_bomb_is_not_unpacked(site: Site) -> None:
     assert site.process.memory_info().rss - before < MOST_GROWTH
 
 
-def test_a_body_that_crawls_is_cut_off_and_others_are_served_meanwhile(site: Site) -> None:
+@pytest.fixture
+def unfinished(site: Site) -> Iterator[socket.socket]:
+    """A connection whose headers have no end; it grows old while the test is about something else."""
+    with closing(socket.create_connection(("127.0.0.1", site.port), timeout=PATIENCE)) as link:
+        link.sendall(site.head(1_000).removesuffix(b"\r\n"))
+        yield link
+
+
+def test_a_body_or_headers_that_crawl_are_cut_off_and_others_are_served_meanwhile(
+    site: Site, unfinished: socket.socket
+) -> None:
     with closing(socket.create_connection(("127.0.0.1", site.port), timeout=PATIENCE)) as link:
         link.sendall(site.head(1_000))
         started = time.monotonic()
@@ -92,6 +103,7 @@ def test_a_body_that_crawls_is_cut_off_and_others_are_served_meanwhile(site: Sit
             answer += block
     assert (status(answer), error(answer)) == (408, "body_too_slow")
     assert b"connection: close" in answer.lower()
+    assert unfinished.recv(1) == b"", "hung up, without a word"
 
 
 def test_a_body_shorter_than_announced_is_never_acted_upon(site: Site) -> None:

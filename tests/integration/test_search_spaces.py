@@ -9,6 +9,7 @@ from datetime import timedelta
 from unittest.mock import patch
 
 import pytest
+from django.core.management import call_command
 from django.db import IntegrityError, connection, connections, transaction
 
 from config import deeds, doctor
@@ -272,8 +273,10 @@ def test_an_index_of_a_space_that_had_the_id_before_refuses_nothing(adopted: boo
         said("tea")
         bring_to_an_end()
     former = Space.objects.get()
-    emptying.empty()
+    call_command("flush", verbosity=0, interactive=False)
     with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [former.index_name])
+        assert cursor.fetchone()[0]
         cursor.execute(f"ALTER TABLE search_spaces ALTER COLUMN id RESTART WITH {former.pk}")
     if adopted:
         said("tea")
@@ -284,6 +287,20 @@ def test_an_index_of_a_space_that_had_the_id_before_refuses_nothing(adopted: boo
         assert Space.objects.get().pk == former.pk
         assert find("milk", mode="vector")[0] == "milk"
         assert vector_index.valid(former)
+
+
+def test_a_test_leaves_no_index_of_its_space_to_the_next() -> None:
+    for clear_away in (emptying.empty, emptying.truncate):
+        with embedder():
+            said("tea")
+            bring_to_an_end()
+        index = Space.objects.get().index_name
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [index])
+            assert cursor.fetchone()[0]
+            clear_away()
+            cursor.execute("SELECT count(*) FROM pg_class WHERE starts_with(relname, 'search_index_space_')")
+            assert cursor.fetchone()[0] == 0
 
 
 def test_a_build_that_is_killed_on_the_way_is_begun_again() -> None:

@@ -24,6 +24,7 @@ CHECKS: dict[str, str | Promise] = {  # checks without a title here show their o
     "worker": _("Worker"),
     "queue": _("Queue"),
     "guard": _("Nothing can be dropped"),
+    "rules": _("Rules of the database"),
     "backups": _("Backups"),
     "bots": _("Bots"),
     "outages": _("Answered without the database"),

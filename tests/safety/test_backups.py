@@ -210,7 +210,8 @@ def test_a_role_that_is_no_superuser_backs_up_and_is_told_what_a_restore_needs(p
                 " JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'v') AND nspname IN"
                 f" ('public', 'checkpoints') LOOP EXECUTE format('ALTER TABLE %I.%I OWNER TO {role}', one.nspname,"
                 f" one.relname); END LOOP; END $$; GRANT ALL ON SCHEMA public, checkpoints, parley_guard TO {role};"  # type: ignore[arg-type]
-                f" ALTER SCHEMA parley_guard OWNER TO {role}; ALTER SCHEMA checkpoints OWNER TO {role}"
+                f" ALTER SCHEMA parley_guard OWNER TO {role}; ALTER SCHEMA checkpoints OWNER TO {role};"
+                f" ALTER SEQUENCE schema_generations OWNER TO {role}"
             )
         theirs = project.url.replace("parley@", f"{role}@")
         code = Project(scratch.ROOT, project.database)

@@ -153,6 +153,6 @@ def test_what_passes_is_told_in_the_readers_language_and_machines_hear_english(
         told = {result.name: result.detail for result in health.run([*health.READINESS, guard])}
     assert told["migrations"] == "всё применено"
     assert re.fullmatch(r"PostgreSQL [\d.]+, \d+ мс", told["database"])
-    assert told["guard"] == "таблицы и столбцы нельзя удалить, переименовать или сузить"
+    assert told["guard"] == "таблицы, столбцы и правила нельзя удалить, переименовать или сузить"
     checks = client.get("/readyz", headers={"accept-language": "ru"}).json()["checks"]
     assert checks["migrations"] == "all applied"

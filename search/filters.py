@@ -56,7 +56,7 @@ def where(user_id: int | None, entity_types: Sequence[str] | None, filters: Mapp
         condition = "metadata @> %(metadata)s::jsonb"
         values["metadata"] = json.dumps(contained)
         agent = contained.get("agent")
-        if agent is not None and naming.is_default("agent", agent):  # two looks into the same index
+        if agent is not None and agent == naming.default("agent"):  # two looks into the same index
             condition = f"({condition} OR metadata @> %(left_open)s::jsonb)"
             values["left_open"] = json.dumps(contained | {"agent": ""})
         conditions.append(condition)

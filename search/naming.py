@@ -24,9 +24,9 @@ def choices(name: str) -> list[tuple[str, str]]:
     return [(str(value), str(label)) for value, label in CHOICES[name]()] if name in CHOICES else []
 
 
-def is_default(name: str, value: str) -> bool:
-    """Is this what things without a value of their own go by, as of now?"""
-    return name in DEFAULTS and DEFAULTS[name]() == value
+def default(name: str) -> str | None:
+    """What things without a value of their own go by, as of now."""
+    return DEFAULTS[name]() if name in DEFAULTS else None
 
 
 def titles(hits: Sequence[Hit]) -> dict[UUID, str]:

@@ -126,11 +126,14 @@ class Page:
     def show(self, found: Results) -> None:
         self.found = found
         titles, labels = naming.titles(found.hits), {name: dict(naming.choices(name)) for name in ("role", "agent")}
+        labels["agent"][""] = labels["agent"].get(
+            naming.default("agent") or "", ""
+        )  # who answers where nobody is named
         self.hits = [self._shown(hit, number, titles, labels) for number, hit in enumerate(found.hits, start=1)]
 
     def _shown(self, hit: Hit, number: int, titles: Mapping[UUID, str], labels: dict[str, dict[str, str]]) -> Shown:
         kind = self.kinds.get(hit.entity_type)
-        role, agent = (str(hit.metadata.get(name) or "") for name in ("role", "agent"))
+        role = str(hit.metadata.get("role") or "")
         return Shown(
             hit=hit,
             number=number,
@@ -140,7 +143,7 @@ class Page:
             ],
             link=_safe(kind, hit),
             role=plain(str(hit.metadata.get("author") or labels["role"].get(role, role))),
-            agent=plain(labels["agent"].get(agent, "")),
+            agent=plain(labels["agent"].get(str(hit.metadata.get("agent")), "")),
         )
 
     @property

@@ -28,6 +28,7 @@ from search.errors import SearchError
 from search.filters import where
 from search.models import Entry, Space, Unembedded
 from search.page.form import LIMITS, SearchForm
+from tests.answering import an_agent
 from tests.embedding import BagOfWords
 from tests.searching import embedder, settle
 
@@ -85,6 +86,15 @@ def test_the_link_leads_to_the_very_message(admin_client: Client, talk: UUID) ->
     transcript = admin_client.get(link[1].split("#")[0]).content.decode()
     assert 'id="m2"' in transcript
     assert "Cats sleep" in transcript
+
+
+def test_a_hit_names_the_default_agent_where_its_conversation_names_none(
+    admin_client: Client, talk: UUID, settings: Any
+) -> None:
+    agent = an_agent()
+    assert f"<bdi>{agent.name}</bdi>" not in ask(admin_client, "heavy piano")
+    settings.DEFAULT_AGENT = agent.name
+    assert f"<bdi>{agent.name}</bdi>" in ask(admin_client, "heavy piano")
 
 
 def test_modes_and_filters_narrow(admin_client: Client, talk: UUID) -> None:

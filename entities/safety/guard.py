@@ -47,7 +47,7 @@ BEGIN
     ) AND (SELECT rolsuper FROM pg_roles WHERE rolname = session_user);
 END $$;
 
-CREATE OR REPLACE FUNCTION parley_guard.refuse(deed text, what text) RETURNS void
+CREATE OR REPLACE FUNCTION parley_guard.refuse_as(deed text, what text, because text, otherwise text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, parley_guard AS $$
 DECLARE
     permitted boolean := false;
@@ -57,10 +57,16 @@ BEGIN
     END IF;
     IF NOT permitted THEN
         RAISE restrict_violation USING MESSAGE = format('%s is refused: %s', deed, what),
-            DETAIL = 'What people and agents wrote is never dropped, renamed or narrowed.',
-            HINT = format('Hide it instead: manage.py mechanic revert. A superuser may, on record: '
-                'BEGIN; SELECT parley_guard.permit(%L, ''why''); ...; COMMIT;', what);
+            DETAIL = because, HINT = format('%s A superuser may, on record: '
+                'BEGIN; SELECT parley_guard.permit(%L, ''why''); ...; COMMIT;', otherwise, what);
     END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION parley_guard.refuse(deed text, what text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, parley_guard AS $$
+BEGIN
+    PERFORM parley_guard.refuse_as(deed, what, 'What people and agents wrote is never dropped, renamed or narrowed.',
+        'Hide it instead: manage.py mechanic revert.');
 END $$;
 
 CREATE OR REPLACE FUNCTION parley_guard.keep_tables() RETURNS event_trigger

@@ -46,19 +46,9 @@ $$;
 
 CREATE OR REPLACE FUNCTION parley_guard.refuse_rule(deed text, tab text, name text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, parley_guard AS $$
-DECLARE
-    permitted boolean := false;
-    what text := format('%I.%I.%I', '{schema}', tab, name);
 BEGIN
-    IF to_regclass('{schema}.audit_log') IS NOT NULL THEN
-        permitted := parley_guard.permitted(what);
-    END IF;
-    IF NOT permitted THEN
-        RAISE restrict_violation USING MESSAGE = format('%s is refused: %s', deed, what),
-            DETAIL = 'The database keeps a promise with it.',
-            HINT = format('A migration may, once no rules.py declares it. A superuser may, on record: '
-                'BEGIN; SELECT parley_guard.permit(%L, ''why''); ...; COMMIT;', what);
-    END IF;
+    PERFORM parley_guard.refuse_as(deed, format('%I.%I.%I', '{schema}', tab, name),
+        'The database keeps a promise with it.', 'A migration may, once no rules.py declares it.');
 END $$;
 
 CREATE OR REPLACE FUNCTION parley_guard.keep_rules() RETURNS event_trigger

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
-from tests import scratch
+from tests import raw, scratch
 from tests.scratch import Project
 
 FILL = """
@@ -33,3 +35,11 @@ def project(filled: str, tmp_path: Path) -> Iterator[Project]:
     """A copy of the code and of the filled database."""
     with scratch.database(filled) as name:
         yield Project(scratch.copied(tmp_path / "project"), name)
+
+
+@pytest.fixture
+def psql(transactional_db: None) -> Iterator[psycopg.Connection[Any]]:
+    """A session past Django, rolled back at the end."""
+    with raw.connect(autocommit=False) as session:
+        yield session
+        session.rollback()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -12,14 +11,6 @@ from entities.safety import guard
 from tests import raw
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def psql(transactional_db: None) -> Iterator[psycopg.Connection[Any]]:
-    """A session past Django, rolled back at the end."""
-    with raw.connect(autocommit=False) as session:
-        yield session
-        session.rollback()
 
 
 REFUSED = {

@@ -208,10 +208,8 @@ def _claim(run: Run, chunk: Chunk) -> None:
     position = stored and json.loads(stored)
     if generation != run.generation:
         raise TakenOverError
-    if position == chunk.place:
-        raise WrittenBeforeError
     if position != run.position:
-        raise WentBackError
+        raise WrittenBeforeError if position == chunk.place else WentBackError
 
 
 def _report_of(run: Run) -> Report:

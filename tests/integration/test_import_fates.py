@@ -17,7 +17,7 @@ from conversations import log, sessions
 from conversations.buffering import receive
 from conversations.legacy import cleaning, retrying
 from conversations.legacy.cleaning import Rules
-from conversations.models import Conversation, ImportReject, ImportStatus, Message, MessageBuffer
+from conversations.models import Conversation, ImportBatch, ImportReject, ImportStatus, Message, MessageBuffer
 from conversations.reconcile import account
 from tests.conversing import agent, quiet
 from tests.old_world import BLOBS, FLAT, SESSIONS, Old, bring, file, old_database, reasons, said
@@ -141,6 +141,21 @@ def test_a_broken_line_is_kept_and_the_next_is_read(tmp_path: Path, line: str) -
     batch = bring(file(tmp_path, "\n".join([good, line, good]), "old.jsonl"))
     assert said() == [("user", "good")] * 2
     assert reasons(batch) == ["broken_json"]
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 4, 5])
+def test_a_file_that_breaks_off_says_so_wherever_the_chunks_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """What is behind the last place of a file is not what was written there before."""
+    monkeypatch.setattr("conversations.legacy.batches.chunks", _small(most))
+    good = json.dumps({"role": "user", "content": "good"})
+    batch = bring(file(tmp_path, f"[{good}, {good}, {good}, {good[:-4]}"))
+    assert said() == [("user", "good")] * 3
+    assert (reasons(batch), batch.read, batch.rejected) == (["broken_json"], 4, 1)
+    ImportBatch.objects.update(status=ImportStatus.RUNNING)  # as if it was killed before its end
+    batch = bring(file(tmp_path, f"[{good}, {good}, {good}, {good[:-4]}"))
+    assert (reasons(batch), batch.read, batch.rejected) == (["broken_json"], 4, 1)
 
 
 def test_a_file_that_breaks_off_is_read_up_to_there_and_says_so(tmp_path: Path) -> None:

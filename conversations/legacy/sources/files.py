@@ -25,10 +25,12 @@ class JsonFile:
         self.origin = f"file {path.name}"
         self.name = [self.kind, path.name]
         self._item, self._position, self._bytes = -1, -1, 0
+        self._broken: int | None = None  # where it breaks, once that was told
 
     @property
     def place(self) -> Place:
-        return {"item": self._item, "position": self._position}
+        place = {"item": self._item, "position": self._position}
+        return place if self._broken is None else {**place, "broken": self._broken}
 
     @property
     def done(self) -> int:
@@ -47,6 +49,9 @@ class JsonFile:
                     self._bytes = file.buffer.tell()
                     yield found
             except BrokenJsonError as error:
+                if error.at == (after or {}).get("broken"):
+                    return
+                self._broken = error.at
                 yield Broken(RejectReason.BROKEN_JSON, f"character {error.at}", f"{error}; nothing behind it was read")
 
     def walk(self, stream: JsonStream, first: int, skip: int) -> Iterator[Found]:

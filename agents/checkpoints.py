@@ -24,6 +24,8 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from config.postgresql.connections import WatchedConnection
+
 logger = structlog.get_logger(__name__)
 
 SCHEMA = "checkpoints"
@@ -51,7 +53,8 @@ def saver() -> PostgresSaver:
     where = str(connection.settings_dict["NAME"])
     if _open is None or (_open.pid, _open.database) != (os.getpid(), where):
         pool: ConnectionPool[psycopg.Connection[dict[str, Any]]] = ConnectionPool(
-            kwargs=parameters(), min_size=1, max_size=LARGEST_POOL, timeout=10, name="checkpoints", open=True,
+            connection_class=WatchedConnection, kwargs=parameters(), min_size=1, max_size=LARGEST_POOL, timeout=10,
+            name="checkpoints", open=True,
             check=ConnectionPool.check_connection,  # a round trip; or the first turn after a restart fails, and waits
         )  # fmt: skip
         saver = PostgresSaver(pool, serde=JsonPlusSerializer(allowed_msgpack_modules=None))

@@ -11,6 +11,7 @@ from environs import validate
 
 from config import database, logs, theme
 from config.env import ROOT, a_time_zone, at_least, env, more_than, one_of, required_in_production, secret_key
+from config.postgresql.connections import WatchedConnection
 
 # --- where and as what do we run? ---
 DEBUG = env.bool("DEBUG", True)
@@ -133,6 +134,7 @@ DATABASE_POOL = env.bool("DATABASE_POOL", False)  # config/asgi.py turns it on: 
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
         **env.dj_db_url("DATABASE_URL", EMBEDDED_DATABASE.url if EMBEDDED_DATABASE else ""),
+        "ENGINE": "config.postgresql",
         "CONN_MAX_AGE": 0 if DATABASE_POOL else 600,
         "CONN_HEALTH_CHECKS": not DATABASE_POOL,
     }
@@ -141,12 +143,20 @@ DATABASES["default"]["OPTIONS"] = {
     "application_name": "parley",
     "connect_timeout": env.int("DATABASE_CONNECT_TIMEOUT", 5),
     "prepare_threshold": 5 if env.bool("DATABASE_PREPARE", True) else None,
+    "keepalives_idle": 10,  # seconds: a server that vanished from the network is noticed while nothing is sent, too
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 1000 * DATABASE_TIMEOUT,
     "options": f"-c statement_timeout={DATABASE_TIMEOUT}s -c lock_timeout={DATABASE_LOCK_TIMEOUT}s"
-    f" -c idle_in_transaction_session_timeout={DATABASE_IDLE_TIMEOUT}s",
+    f" -c idle_in_transaction_session_timeout={DATABASE_IDLE_TIMEOUT}s"
+    # what a server or a role may have set otherwise, and our statements rely on
+    " -c DateStyle=ISO -c IntervalStyle=postgres -c standard_conforming_strings=on -c row_security=on"
+    " -c default_transaction_isolation=read\\ committed",
     **DATABASES["default"].get("OPTIONS", {}),
 }
 if DATABASE_POOL:
     DATABASES["default"]["OPTIONS"]["pool"] = {
+        "connection_class": WatchedConnection,
         "min_size": 1,
         "max_size": env.int("DATABASE_POOL_SIZE", 10, validate=at_least(1)),
         "max_idle": env.int("DATABASE_POOL_IDLE", 30),

@@ -15,6 +15,7 @@ from django_q import signing as django_q_signing
 from django_q.brokers import Broker as DjangoQBroker
 
 from config.models.queued_task import QueuedTask, State
+from config.postgresql.connections import WatchedConnection
 from config.queue import rows, running
 from config.queue.deadline import OverrunError, deadline
 from config.queue.deferring import defer
@@ -110,7 +111,7 @@ class Broker(DjangoQBroker):  # type: ignore[misc]
                 f"{params.get('options', '')} -c synchronous_commit=off -c application_name=parley-queue"
             )
             params.update(prepare_threshold=2, cursor_factory=psycopg.Cursor)
-            listener = psycopg.connect(**params, autocommit=True)
+            listener = WatchedConnection.connect(**params, autocommit=True)
             listener.execute(f"LISTEN {rows.CHANNEL}")
             self._listener = listener
             if running.worker_id:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
@@ -29,7 +29,7 @@ from conversations.channels import Address, Later, Lost, Order, Refused, Result,
 from conversations.journal import Journal, JournalFullError
 from conversations.replaying import Heard, is_away
 
-__all__ = ["Heard", "Outage", "StoppedError", "is_away"]
+__all__ = ["AwayError", "Heard", "Outage", "StoppedError", "is_away"]
 
 logger = structlog.get_logger(__name__)
 
@@ -41,11 +41,16 @@ KNOWN_HOLDS = 60.0  # seconds after which the agent is looked up again, to be kn
 LONGEST_WAIT = 30.0  # seconds we obey a transport's "later" here; beyond, the answer waits for the database
 NOBODY = UUID(int=0)  # without the database no conversation has its id
 
+Answer = TypeVar("Answer")
 Update = dict[str, Any]  # as the channel got it; must survive JSON
 
 
 class StoppedError(Exception):
     """The bot was asked to stop before the update was safe: the other side must keep it."""
+
+
+class AwayError(Exception):
+    """The database is away for longer than the bot's patience: what was asked of it was not done."""
 
 
 @dataclass
@@ -111,6 +116,7 @@ class Outage:
         """
         for delay in _delays():
             with self._lock:
+                tried_at = time.monotonic()
                 try:
                     if not self.standing_in:
                         return self._live(update)
@@ -120,8 +126,32 @@ class Outage:
                 except (DatabaseError, InterfaceError) as error:
                     if not is_away(error):
                         raise
-                    if self._patience_is_over(error) and self._begin(update, key):
+                    if self._patience_is_over(error, tried_at) and self._begin(update, key):
                         return None
+            if self.order.stop.wait(delay):
+                raise StoppedError
+        raise AssertionError("delays never end")
+
+    def ask(self, verb: Callable[[], Answer]) -> Answer:
+        """Do what needs the database and is no update: tried again until patience is over, so it must be idempotent.
+
+        Raises AwayError or StoppedError where it was not done, and whatever the verb raises that is no outage.
+        """
+        for delay in _delays():
+            with self._lock:
+                if self.standing_in:
+                    raise AwayError
+                tried_at = time.monotonic()
+                try:
+                    answer = verb()
+                except (DatabaseError, InterfaceError) as error:
+                    if not is_away(error):
+                        raise
+                    if self._patience_is_over(error, tried_at):
+                        raise AwayError from error
+                else:
+                    self._away_since = None
+                    return answer
             if self.order.stop.wait(delay):
                 raise StoppedError
         raise AssertionError("delays never end")
@@ -140,10 +170,11 @@ class Outage:
         except AgentError as error:
             logger.warning("no agent for an outage", reason=str(error))
 
-    def _patience_is_over(self, error: Exception) -> bool:
+    def _patience_is_over(self, error: Exception, tried_at: float) -> bool:
+        """Counted from the beginning of the first attempt: where the database hangs, that alone takes its time."""
         connection.close()
         if self._away_since is None:
-            self._away_since = time.monotonic()
+            self._away_since = tried_at
             logger.warning("the database is away, updates wait", reason=str(error).strip().partition("\n")[0])
         return time.monotonic() - self._away_since >= settings.BOT_OUTAGE_PATIENCE
 

@@ -1,4 +1,4 @@
-"""A proxy before PostgreSQL that loses the server's answer on request: the client never learns what became of it."""
+"""A proxy before PostgreSQL that loses an answer, cuts every connection, or hangs without closing, on request."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ class Lossy:
         self.server = server
         self.lost = 0
         self._armed = threading.Event()
+        self._passes = threading.Event()
+        self._passes.set()
+        self._refuses = False
+        self._clients: list[socket.socket] = []
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(folder / ".s.PGSQL.5432"))
         self._listener.listen()
@@ -25,10 +29,29 @@ class Lossy:
     def lose_the_next_answer(self) -> None:
         self._armed.set()
 
+    def cut(self) -> None:
+        """End every connection, and each new one at once."""
+        self._refuses = True
+        for client in self._clients:
+            with suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+
+    def hang(self) -> None:
+        """Pass no byte on, as a stopped server does; connections stay open and new ones are accepted."""
+        self._passes.clear()
+
+    def restore(self) -> None:
+        self._refuses = False
+        self._passes.set()
+
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                if self._refuses:
+                    client.close()
+                    continue
+                self._clients.append(client)
                 thread = threading.Thread(target=self._serve, args=[client])
                 self._threads.append(thread)
                 thread.start()
@@ -40,6 +63,7 @@ class Lossy:
             back = threading.Thread(target=self._answers, args=[server, client])
             back.start()
             while request := client.recv(65536):
+                self._passes.wait()
                 server.sendall(request)
             server.shutdown(socket.SHUT_WR)
             back.join()
@@ -47,6 +71,7 @@ class Lossy:
     def _answers(self, server: socket.socket, client: socket.socket) -> None:
         with suppress(OSError):
             while answer := server.recv(65536):
+                self._passes.wait()
                 if self._armed.is_set():
                     self._armed.clear()
                     self.lost += 1
@@ -56,6 +81,7 @@ class Lossy:
             client.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        self.restore()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

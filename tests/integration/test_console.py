@@ -15,6 +15,8 @@ import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import quote, unquote
 
 import psycopg
 import pytest
@@ -22,6 +24,7 @@ import pytest
 from config.database import Cluster, throwaway
 from tests.patience import PATIENCE
 from tests.processes import ROOT
+from tests.proxy import Lossy, lossy
 
 HELLO = "Hello! I would like to hear"
 
@@ -157,6 +160,51 @@ def test_a_person_chats_and_finds_it_again(world: dict[str, str]) -> None:
         terminal.type("/quit\r")
         assert terminal.leave() == 0
     assert rows(world, "SELECT count(*) FROM conversations WHERE user_id = 3") == [(2,)]
+
+
+@pytest.fixture
+def between(world: dict[str, str], tmp_path: Path) -> Iterator[tuple[dict[str, str], Lossy]]:
+    """The same world with a proxy before its database."""
+    folder, _, query = world["DATABASE_URL"].partition("@")[2].partition(":")
+    with (
+        TemporaryDirectory(prefix="parley-test-") as place,
+        lossy(Path(place), f"{unquote(folder)}/.s.PGSQL.5432") as proxy,
+    ):
+        url = f"postgresql://parley@{quote(place, safe='')}:{query}"
+        yield {**world, "DATABASE_URL": url, "DATA_DIR": str(tmp_path), "DATABASE_CONNECT_TIMEOUT": "2"}, proxy
+
+
+@pytest.mark.parametrize(("command", "sees"), [("/reset", "begin anew"), ("/history", HELLO)])
+def test_a_command_survives_a_lost_connection(between: tuple[dict[str, str], Lossy], command: str, sees: str) -> None:
+    place, proxy = between
+    with Terminal(place, "--user-id", str(20 + len(command))) as terminal:
+        terminal.see("You talk to")
+        terminal.type("hi\r")
+        terminal.see(HELLO)
+        proxy.cut()
+        proxy.restore()
+        terminal.type(f"{command}\r")
+        terminal.see(sees)
+        terminal.type("once more\r")
+        terminal.see("you │ once more")
+        terminal.see("listening")
+        terminal.type("/quit\r")
+        assert terminal.leave() == 0
+
+
+def test_a_command_without_a_database_is_told_so_and_the_chat_goes_on(between: tuple[dict[str, str], Lossy]) -> None:
+    place, proxy = between
+    with Terminal(place, "--user-id", "29", BOT_OUTAGE_PATIENCE="0.5") as terminal:
+        terminal.see("You talk to")
+        proxy.cut()
+        terminal.type("/reset\r")
+        terminal.see("It was not done: the database is away")
+        proxy.restore()
+        terminal.type("/reset\r")
+        terminal.see("begin anew")
+        terminal.type("/quit\r")
+        assert terminal.leave() == 0
+    assert rows(place, "SELECT count(*) FROM conversations WHERE user_id = 29") == [(2,)]
 
 
 def test_who_writes_on_is_waited_for(world: dict[str, str]) -> None:

@@ -25,7 +25,8 @@ from conversations.channels.console.helper import Helper
 from conversations.channels.console.transport import YOU, Screen
 from conversations.commands import carry_out
 from conversations.live import Happened
-from conversations.outage import NOBODY, Outage, StoppedError
+from conversations.log import Entry
+from conversations.outage import NOBODY, AwayError, Outage, StoppedError
 
 logger = structlog.get_logger(__name__)
 
@@ -34,6 +35,16 @@ LEAVES_WITHIN = 2.0  # seconds a line that is being stored may take when the per
 UNFINISHED = ("waiting", "running")
 
 Event = tuple[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A conversation as it was read, to be shown."""
+
+    id: UUID
+    entries: list[Entry]
+    message_count: int
+    skew: float
 
 
 @dataclass
@@ -52,7 +63,7 @@ class Chat:
     turns: dict[str, str] = field(default_factory=dict)
     seen: int = -1  # index of the last message on the screen
     mine: set[str] = field(default_factory=set)  # ids of messages that stand on the screen already
-    under_way: int = 0  # lines that are not stored yet
+    under_way: int = 0  # lines that are not stored yet, and commands that are not carried out
     held: list[dict[str, Any]] = field(default_factory=list)  # messages that may be one of them
     following: Following | None = None
     skew: float = 0.0  # seconds the database's clock is ahead of ours; for showing only
@@ -62,14 +73,18 @@ class Chat:
     # --- coming and going ---
     def open(self) -> None:
         """Find the conversation, show where it stands, and listen to it."""
+        self._opened(self._look())
+
+    def _look(self) -> Standing:
         found = updates.conversation(self.order)
-        self.id, self.turns, self.state = found.id, {}, {}
-        entries = log.history(found.id, limit=SHOWN)
+        skew = (_database_time() - datetime.now().astimezone()).total_seconds()
+        return Standing(found.id, log.history(found.id, limit=SHOWN), found.message_count, skew)
+
+    def _opened(self, standing: Standing) -> None:
+        self.id, self.turns, self.state, self.skew = standing.id, {}, {}, standing.skew
         if self.screen.labels:
-            for entry in entries:
-                self._show(entry.role, entry.content, entry.author)
-        self.seen = max(self.seen, found.message_count - 1)
-        self.skew = (_database_time() - datetime.now().astimezone()).total_seconds()
+            self._show_all(standing.entries)
+        self.seen = standing.message_count - 1
         self.follow()
 
     def follow(self) -> None:
@@ -99,8 +114,12 @@ class Chat:
         """Hand a line over to be stored; it is shown at once."""
         if self.screen.editor is not None:  # other terminals have shown it themselves
             self.screen.say(str(YOU), line)
+        self._order(partial(self._store, updates.written(line)))
+
+    def _order(self, job: Callable[[], Event]) -> None:
+        """Behind the lines that were entered before."""
         self.under_way += 1
-        self.jobs.put(partial(self._store, updates.written(line)))
+        self.jobs.put(job)
 
     def enter(self, line: str) -> bool:
         """One line was finished; False where it was the last."""
@@ -114,10 +133,9 @@ class Chat:
             case "help" | "start":
                 self.screen.note(str(commands.HELP))
             case "history":
-                for entry in log.history(self.id):
-                    self._show(entry.role, entry.content, entry.author)
+                self._order(partial(self._carry_out, "history", partial(log.history, self.id)))
             case "reset":
-                self.start_over()
+                self._order(partial(self._carry_out, "begun anew", partial(self._start_over, self.id)))
             case other:
                 self.screen.note(
                     _("There is no command /%(given)s. There are: %(known)s.")
@@ -127,19 +145,13 @@ class Chat:
 
     def sign(self) -> None:
         """The person is writing; the burst waits on."""
-        if not self.under_way and not self.outage.standing_in:
+        if not self.under_way and not self.outage.standing_in and self.jobs.empty():
             self.jobs.put(partial(_sign, self.id))
 
     def look_for_worker(self) -> None:
-        self.jobs.put(lambda: ("no worker", None) if self.helper.needed() else None)
-
-    def start_over(self) -> None:
-        if self.under_way:
-            self.screen.note(_("One moment: a message is still being stored."))
-            return
-        carry_out(self.id, "reset", by=f"console {updates.who(self.order)}")
-        self.seen = -1
-        self.open()
+        """Not while the storing thread has something to do: a database that hangs lets each look take seconds."""
+        if not self.under_way and not self.outage.standing_in and self.jobs.empty():
+            self.jobs.put(lambda: ("no worker", None) if self.helper.needed() else None)
 
     # --- in the thread that stores ---
     def work(self) -> None:
@@ -163,6 +175,21 @@ class Chat:
             logger.error("line refused", reason=type(error).__name__, exc_info=error)
             return ("not stored", _("It was not stored: %s") % error)
         return ("stored", received and str(received.entry.id))
+
+    def _carry_out(self, name: str, verb: Callable[[], Any]) -> Event:
+        try:
+            return (name, self.outage.ask(verb))
+        except (AwayError, StoppedError):
+            return ("not done", _("It was not done: the database is away."))
+        except Exception as error:
+            logger.error("command refused", command=name, reason=type(error).__name__, exc_info=error)
+            return ("not done", _("It was not done: %s") % error)
+
+    def _start_over(self, conversation_id: UUID) -> Standing:
+        """Once, however often it is tried: afterwards another conversation is the live one."""
+        if updates.conversation(self.order).id == conversation_id:
+            carry_out(conversation_id, "reset", by=f"console {updates.who(self.order)}")
+        return self._look()
 
     def _happened(self, happened: Happened) -> None:
         self.tell((happened.name, happened.data))
@@ -188,12 +215,20 @@ class Chat:
 
     def _caught(self, name: str, data: Any) -> None:
         match name:
-            case "stored" | "not stored":
+            case "stored":
                 self.under_way -= 1
-                if name == "not stored":
-                    self.screen.note(data)
-                elif data:
+                if data:
                     self.mine.add(data)
+            case "not stored" | "not done":
+                self.under_way -= 1
+                self.screen.note(data)
+            case "history":
+                self.under_way -= 1
+                self._show_all(data)
+            case "begun anew":
+                self.under_way -= 1
+                self.held.clear()  # they are of the conversation before
+                self._opened(data)
             case "message":
                 self.held.append(data)
             case "turn":
@@ -211,6 +246,10 @@ class Chat:
             return  # it stands there already: said here, or in an outage by this process
         self._show(message["role"], message["content"], message["author"])
 
+    def _show_all(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            self._show(entry.role, entry.content, entry.author)
+
     def _show(self, role: str, content: str, author: str) -> None:
         if role == "assistant":
             self.screen.say(author or self.name, content)
@@ -227,6 +266,7 @@ class Chat:
         try:
             state = live.look([self.id]).get(self.id)
         except (DatabaseError, InterfaceError):
+            connection.close()
             return False
         if state is None:
             return True  # erased meanwhile

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from django.conf import settings
 from django.core.management import call_command
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection
 from django.utils.translation import gettext as _
 
 from config import health
@@ -41,9 +41,11 @@ class Helper:
         """Asked off the main thread: does nobody run the queue?"""
         if self.worker is not None and self.worker.poll() is None:
             return False
-        with suppress(OperationalError, InterfaceError):
+        try:
             return not numbers.worker().ok
-        return False
+        except (OperationalError, InterfaceError):
+            connection.close()
+            return False
 
     def start(self) -> None:
         """On the main thread: the kernel ends the worker with the thread that started it."""

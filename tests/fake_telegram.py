@@ -1,8 +1,8 @@
 """A Bot API on loopback that judges: it keeps what it accepted, and fails as a test tells it to.
 
-Faults of a call: `429`, `500`, `403`, `400`, `lost` (does it, then breaks the connection), `slow` (does it, and answers
-when the test lets it). A fault of a connection: `reset`, before a single byte of a request could be sent: with TLS that
-is certain, as it is with the real one.
+Faults of a call: `429`, `500`, `502`, `403`, `400`, `lost` (does it, then breaks the connection), `slow` (does it, and
+answers when the test lets it). A fault of a connection: `reset`, before a single byte of a request could be sent: with
+TLS that is certain, as it is with the real one.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ TOKEN = "123456789:test_token_of_nobody_at_all"
 BOT_ID = 123456789
 TAGS = {"b", "i", "u", "s", "code", "pre", "a"}
 HANG_UP = struct.pack("ii", 1, 0)  # linger for nothing: closing sends a reset
+
+
+class ProxyError(Exception):
+    """A proxy answers in its place, with a page for people."""
 
 
 class RefusalError(Exception):
@@ -143,6 +147,8 @@ class Fake:
     def _refuse(self, fault: str | None, params: dict[str, Any]) -> None:
         self.refused += [(time.monotonic(), fault)] if fault else []
         match fault:
+            case "502":
+                raise ProxyError
             case "429":
                 wait = self.retry_after
                 raise RefusalError(429, f"Too Many Requests: retry after {wait}", retry_after=wait)
@@ -228,6 +234,8 @@ class Handler(BaseHTTPRequestHandler):
             if refusal.parameters:
                 answer["parameters"] = refusal.parameters
             self._answer(refusal.code, answer)
+        except ProxyError:
+            self._send(502, b"<html><body><h1>502 Bad Gateway</h1></body></html>", "text/html")
         except ConnectionAbortedError:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, HANG_UP)
             self.close_connection = True
@@ -236,11 +244,13 @@ class Handler(BaseHTTPRequestHandler):
         self.do_POST()
 
     def _answer(self, code: int, answer: dict[str, Any]) -> None:
-        data = json.dumps(answer).encode()
+        self._send(code, json.dumps(answer).encode(), "application/json")
+
+    def _send(self, code: int, data: bytes, kind: str) -> None:
         self.close_connection = True
         with suppress(OSError):  # whoever asked may be gone
             self.send_response(code)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(data)))
             self.send_header("Connection", "close")
             self.end_headers()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,7 @@ from django.db import OperationalError, connection
 from conversations.channels import ChannelAwayError, ChannelUnavailableError, Order
 from conversations.channels.telegram import runner, updates
 from conversations.models import ChannelUpdate, Message
-from tests.fake_telegram import BOT_ID, TOKEN, Fake, telegram, update
+from tests.fake_telegram import BOT_ID, TOKEN, Fake, RefusalError, telegram, update
 from tests.integration.test_crashes import environment
 from tests.patience import PATIENCE
 from tests.processes import ROOT, eventually
@@ -121,6 +122,42 @@ def test_a_webhook_in_the_way_a_wrong_token_and_no_network_are_told_before_it_be
     with pytest.raises(ChannelAwayError, match="cannot be reached") as caught:
         runner.run(Order("telegram"))
     assert not caught.value.permanent
+
+
+@pytest.mark.parametrize("code", [404, 500])
+def test_a_menu_that_cannot_be_published_is_no_reason_not_to_start(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch, code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_params: object) -> None:
+        raise RefusalError(code, "Not Found" if code == 404 else "Internal Server Error")
+
+    monkeypatch.setattr(fake, "on_setMyCommands", refuse, raising=False)
+    with polling():
+        fake.tell(update(1, "one"))
+        eventually(lambda: said() == ["one"], "it serves without it")
+    assert "telegram.menu_refused" in caplog.text
+
+
+def test_a_server_that_does_not_say_who_we_are_is_told_in_words(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fake, "on_getMe", lambda _params: {"id": BOT_ID, "username": "x"}, raising=False)
+    with pytest.raises(ChannelUnavailableError, match="TELEGRAM_API_URL"):
+        runner.run(Order("telegram"))
+
+
+@pytest.mark.parametrize("answer", [[], [update(1, "one")]], ids=["empty", "the same again"])
+def test_a_server_that_answers_at_once_is_not_asked_without_a_pause(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch, answer: list[dict[str, Any]]
+) -> None:
+    asked: list[float] = []
+
+    def at_once(_params: object) -> list[dict[str, Any]]:
+        asked.append(time.monotonic())
+        return answer
+
+    monkeypatch.setattr(fake, "on_getUpdates", at_once, raising=False)
+    with polling():
+        eventually(lambda: len(asked) >= 4, "it goes on asking")
+    assert asked[3] - asked[1] >= 1.5 * runner.QUICKEST
 
 
 def test_trouble_at_telegram_is_waited_out(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,6 +85,15 @@ def test_an_answer_that_was_lost_is_lost(bot: Telegram, fake: Fake) -> None:
     assert fake.texts() == ["hello"]
 
 
+def test_a_page_of_a_proxy_leaves_it_unknown_and_no_traceback(
+    bot: Telegram, fake: Fake, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake.faults.append("502")
+    result = bot.send(SOMEBODY, "hello", key="k")
+    assert result == Lost("Something between us and Telegram answered in its place: Bad Gateway (502)")
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 def test_an_answer_that_is_late_is_lost(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "READ", 0.2)
     fake.faults.append("slow")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import re
 import threading
@@ -27,6 +28,8 @@ CONNECT, WRITE, READ, POOL = 5.0, 5.0, 15.0, 2.0  # seconds; together less than 
 WITHIN = 29.0  # seconds for any call, whatever happens
 POLL = 25  # seconds Telegram holds a question for updates open
 MOST = 100  # updates of one answer
+
+logging.getLogger("telegram.request.BaseRequest").setLevel(logging.CRITICAL)  # tracebacks of what it raises as well
 
 Answer = TypeVar("Answer")
 

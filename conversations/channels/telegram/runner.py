@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,6 +22,7 @@ from conversations.outage import Outage, StoppedError
 
 logger = structlog.get_logger(__name__)
 
+QUICKEST = 1.0  # seconds between two questions where the first brought nothing new
 BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds between two attempts after trouble; the last one repeats
 
 
@@ -58,12 +60,24 @@ def _introduced(bot: Client) -> User:
                 f"@{me.username} has a webhook, and Telegram brings updates there or here, not to both. "
                 "`manage.py telegram unhook` removes it."
             )
-        commands.publish(bot)
     except InvalidToken as error:
         raise ChannelUnavailableError("Telegram refuses TELEGRAM_BOT_TOKEN: is it the whole one?") from error
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise ChannelUnavailableError(
+            f"What answers at TELEGRAM_API_URL does not tell who the bot is as the Bot API does: {str(error)[:200]}"
+        ) from error
     except (TelegramError, concurrent.futures.TimeoutError) as error:
         raise ChannelAwayError(f"Telegram cannot be reached: {bot.hidden(str(error))[:200]}") from error
+    _publish_menu(bot)
     return me
+
+
+def _publish_menu(bot: Client) -> None:
+    """The commands Telegram offers while one types; they work without it."""
+    try:
+        commands.publish(bot)
+    except (TelegramError, concurrent.futures.TimeoutError) as error:
+        logger.warning("telegram.menu_refused", reason=bot.hidden(f"{type(error).__name__}: {error}")[:200])
 
 
 def _poll(bot: Client, order: Order, outage: Outage) -> None:
@@ -71,6 +85,7 @@ def _poll(bot: Client, order: Order, outage: Outage) -> None:
     troubles = 0
     asking = Asking(bot, order)
     while not order.stop.asked:
+        asked_at, before = time.monotonic(), offset
         try:
             for raw in asking.updates(offset):
                 accept(raw, outage)
@@ -78,6 +93,8 @@ def _poll(bot: Client, order: Order, outage: Outage) -> None:
                 if order.stop.wait(0):
                     return
             troubles = 0
+            if offset == before:  # a server that holds no question open must not be asked in a tight loop
+                order.stop.wait(max(0.0, QUICKEST - (time.monotonic() - asked_at)))
         except StoppedError:
             return
         except (TelegramError, OperationalError, InterfaceError) as error:

@@ -108,7 +108,8 @@ def _broke_off(error: NetworkError, reason: str) -> Result:
         return Later(0.0, reason)  # an answer of the Bot API itself, of the 5xx kind: it was not done
     if isinstance(cause, httpx.HTTPError):
         return Lost(f"The connection broke before Telegram answered ({type(cause).__name__}).")
-    return Lost(reason)  # a proxy answered in its place
+    answer = reason.partition(". Parsing the server response")[0]
+    return Lost(f"Something between us and Telegram answered in its place: {answer}")
 
 
 def _where(address: Address) -> dict[str, Any]:

@@ -217,8 +217,8 @@ def _record(claimed: Claimed, result: Result, channel: str, address: Address) ->
         return kept
 
 
-# Late news of an unknown part is news; of one that staff have decided on, or somebody else has claimed, it is not.
-OURS = " WHERE id = %(id)s AND generation = %(generation)s AND status IN ('sending', 'unknown') AND resolved_at IS NULL"
+# Late news of an unknown part is news. A decision of staff and the next claim raise the generation: then it is not.
+OURS = " WHERE id = %(id)s AND generation = %(generation)s AND status IN ('sending', 'unknown')"
 NOW = ", lease_until = NULL, updated_at = clock_timestamp()"
 SENT = "UPDATE deliveries SET status = 'sent', external_id = %(external_id)s, error = '', sent_at = clock_timestamp()"
 UNKNOWN = "UPDATE deliveries SET status = 'unknown', error = %(error)s, next_attempt_at = clock_timestamp() + %(wait)s"

@@ -303,6 +303,35 @@ def test_late_news_of_an_unknown_part_is_kept_unless_staff_have_decided(paper: P
         assert states(talk) == ["failed" if decided else "sent"]
 
 
+@pytest.mark.parametrize("result", [delivering.Sent("9"), Refused("no"), delivering.Lost("late")])
+def test_late_news_of_a_part_that_was_sent_anew_does_not_touch_its_new_sender(paper: Paper, result: Result) -> None:
+    talk = chat()
+    told(talk, "perhaps")
+    first = claim(talk, paper)
+    found = delivering.address_of(talk)
+    assert found
+    let_pass(delivering.LEASE)
+    deliver(talk)
+    undelivered.resend(rows(talk)[0].pk, by="anna")
+    second = claim(talk, paper)
+    assert isinstance(second, delivering.Claimed)
+    assert not delivering.record(first, result, *found)
+    assert states(talk) == ["sending"]
+    assert delivering.record(second, delivering.Sent("10"), *found)
+    assert [(row.status, row.external_id) for row in rows(talk)] == [("sent", "10")]
+
+
+def test_whoever_cuts_second_changes_nothing(paper: Paper) -> None:
+    talk = chat()
+    told(talk, "First sentence of it. " * 5)
+    uncut = claim(talk, paper)
+    assert isinstance(uncut, delivering.Uncut)
+    delivering.keep_cut(uncut, 40)
+    before = [(row.part, row.begins, row.ends) for row in rows(talk)]
+    delivering.keep_cut(uncut, 30)
+    assert [(row.part, row.begins, row.ends) for row in rows(talk)] == before
+
+
 def test_a_sender_that_was_held_up_before_the_call_does_not_make_it(
     paper: Paper, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""What `make run` does: one run per folder, the database up, the schema current, then honcho until it is stopped."""
+"""What `make run` does: one run per folder, the database up, the schema current, then its services."""
 
 import ctypes
 import fcntl
@@ -82,19 +82,20 @@ def check_port(port: int) -> None:
 
 
 def supervise(port: int, ready: Callable[[], None]) -> int:
-    """Start honcho on the Procfile, say when the web answers, and leave no process behind whatever happens."""
-    _prctl(PR_SET_CHILD_SUBREAPER, 1)  # children of a killed honcho come to us, not to init
+    """Start the services of the Procfile, tell when the web answers, and leave no process behind whatever happens."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)  # children of a killed keeper come to us, not to init
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    honcho = subprocess.Popen(
-        [sys.executable, "-m", "honcho", "-e", os.devnull, "-d", str(ROOT), "start", "-p", str(port), *_services()],
-        env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"},
+    keeper = subprocess.Popen(
+        [sys.executable, "-m", "config.keeping", *_services()],
+        cwd=ROOT,
+        env={**os.environ, "PATH": path, "PORT": str(port), "PYTHONUNBUFFERED": "1"},
         preexec_fn=_stop_with_parent,  # noqa: PLW1509  no thread runs yet, and only one system call happens there
     )
-    for number in (signal.SIGINT, signal.SIGTERM):  # a terminal's Ctrl-C reaches honcho directly, too: it asks once
-        signal.signal(number, lambda *_: honcho.terminate())
-    threading.Thread(target=_announce, args=(port, honcho, ready), daemon=True).start()
-    threading.Thread(target=_keep_database_up, args=(honcho,), daemon=True).start()
-    code = honcho.wait()
+    for number in (signal.SIGINT, signal.SIGTERM):  # a terminal's Ctrl-C reaches the keeper directly, too: it asks once
+        signal.signal(number, lambda *_: keeper.terminate())
+    threading.Thread(target=_announce, args=(port, keeper, ready), daemon=True).start()
+    threading.Thread(target=_keep_database_up, args=(keeper,), daemon=True).start()
+    code = keeper.wait()
     _end_descendants()
     return 0 if code in STOPPED_BY_HAND else 1
 
@@ -118,8 +119,8 @@ def start_worker(log: Path, *, processes: int) -> subprocess.Popen[bytes]:
         )
 
 
-def _announce(port: int, honcho: subprocess.Popen[bytes], ready: Callable[[], None]) -> None:
-    while honcho.poll() is None:
+def _announce(port: int, keeper: subprocess.Popen[bytes], ready: Callable[[], None]) -> None:
+    while keeper.poll() is None:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2):
                 ready()
@@ -128,13 +129,13 @@ def _announce(port: int, honcho: subprocess.Popen[bytes], ready: Callable[[], No
             time.sleep(0.1)
 
 
-def _keep_database_up(honcho: subprocess.Popen[bytes]) -> None:
+def _keep_database_up(keeper: subprocess.Popen[bytes]) -> None:
     """An embedded server that died (out of memory, a stray kill) is started again: nobody else would do it.
 
-    Ours holds the users' lock, so nobody stops it on purpose while honcho runs.
+    Ours holds the users' lock, so nobody stops it on purpose while the keeper runs.
     """
     cluster = settings.EMBEDDED_DATABASE
-    while cluster and honcho.poll() is None:
+    while cluster and keeper.poll() is None:
         if not cluster.answers:
             log.warning("the embedded PostgreSQL is gone; starting it again")
             try:
@@ -145,7 +146,7 @@ def _keep_database_up(honcho: subprocess.Popen[bytes]) -> None:
 
 
 def _end_descendants() -> None:
-    """After an orderly stop there are none; after honcho was killed they are ours to stop."""
+    """After an orderly stop there are none; after the keeper was killed they are ours to stop."""
     left = psutil.Process().children(recursive=True)
     for process in left:
         _signal(process, signal.SIGTERM)
@@ -160,7 +161,7 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
 
 
 def _stop_with_parent() -> None:
-    """In the child, before its program starts: when we are killed, honcho is told to stop and stops the rest."""
+    """In the child, before its program starts: when we are killed, the keeper is told to stop and stops the rest."""
     _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 

@@ -4,6 +4,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -14,11 +16,14 @@ from tempfile import TemporaryDirectory
 import psutil
 import pytest
 
+from config import keeping
+from tests.fake_telegram import TOKEN, telegram
 from tests.patience import PATIENCE
-from tests.processes import Running, eventually, free_port, manage
+from tests.processes import ROOT, Running, eventually, free_port, manage
 from tests.scratch import LATER, long
 
 READY = r"Parley is ready: (\S+)"
+SERVICES = {"worker": "manage.py worker", "bot": "manage.py bot", "web": "config.serving"}
 LOGIN = r"Staff login: admin / (\S+)"
 
 
@@ -90,9 +95,7 @@ def _logs_in(password: str) -> str:
     )
 
 
-@pytest.mark.parametrize(
-    "victim", ["manage.py up", *(pytest.param(name, marks=LATER) for name in ("honcho", "config.serving"))]
-)
+@pytest.mark.parametrize("victim", ["manage.py up", pytest.param("config.keeping", marks=LATER)])
 def test_a_killed_process_takes_the_run_down_and_the_next_one_starts(place: dict[str, str], victim: str) -> None:
     with up(place) as run:
         run.wait_for(READY)
@@ -105,6 +108,51 @@ def test_a_killed_process_takes_the_run_down_and_the_next_one_starts(place: dict
         assert answers(place, "/readyz") in {200, 503}
         assert again.end() == 0
     assert not servers(place)
+
+
+def test_a_killed_service_is_started_again_and_the_others_go_on(place: dict[str, str]) -> None:
+    with telegram() as fake, up({**place, "TELEGRAM_BOT_TOKEN": TOKEN, "TELEGRAM_API_URL": fake.url}) as run:
+        run.wait_for(READY)
+        eventually(lambda: fake.polls, "the bot asks for updates")
+        for name, command in SERVICES.items():
+            others = [named(run, other) for other in SERVICES.values() if other != command]
+            named(run, command).kill()
+            run.wait_for(rf"{name} was killed \(signal 9\)")
+            run.wait_for(rf"{name} is started again in \d+ s")
+            run.wait_for(rf"{name} started \(pid=")
+            assert all(_alive(process) for process in others)
+        eventually(lambda: _status(place) == 200, "the web answers again")
+        family = run.family()
+        assert run.end() == 0
+        eventually(lambda: not any(_alive(process) for process in family), "Ctrl-C stops everything")
+
+
+def test_a_bot_that_cannot_run_is_given_up_in_words_and_the_rest_goes_on(place: dict[str, str]) -> None:
+    with telegram() as fake:
+        fake.webhook = "https://elsewhere.example.org"
+        with up({**place, "TELEGRAM_BOT_TOKEN": TOKEN, "TELEGRAM_API_URL": fake.url}) as run:
+            run.wait_for("has a webhook")
+            run.wait_for("bot is not started again: something must be changed first.* Everything else runs on")
+            eventually(lambda: _status(place) == 200, "the web serves")
+            assert run.end() == 0
+
+
+def test_a_service_that_ends_again_and_again_is_given_up(tmp_path: Path) -> None:
+    (tmp_path / "Procfile").write_text("web: exit 3\nworker: exec sleep 600\n")
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "config.keeping", "web", "worker"]
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 1, run.stdout
+    assert run.stdout.count("web started") == keeping.QUICK_ENDS
+    assert "web is not started again: it ended 4 times within 30 s of its start" in run.stdout
+    assert "worker was killed (signal 15)" in run.stdout
+
+
+def _status(place: dict[str, str]) -> int:
+    try:
+        return answers(place, "/healthz")
+    except OSError:
+        return 0
 
 
 @long

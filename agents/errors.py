@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from agents.outcomes import NOTHING, Usage
+
 
 class AgentError(Exception):
     """The agent could not answer this time."""
 
     permanent = False
 
-    def __init__(self, *args: object, retry_after: float | None = None) -> None:
+    def __init__(self, *args: object, retry_after: float | None = None, usage: Usage = NOTHING) -> None:
         super().__init__(*args)
         self.retry_after = retry_after  # seconds the model's server asked us to stay away
+        self.usage = usage  # cost of the attempt that failed, as far as it is known
 
     def __str__(self) -> str:
         return super().__str__() or (self.__doc__ or "")
@@ -20,6 +23,10 @@ class AgentBrokenError(AgentError):
     """The agent cannot answer this, however often it is tried."""
 
     permanent = True
+
+
+class UnacceptableInputError(AgentBrokenError):
+    """The model's server never accepts these messages."""
 
 
 class OutOfTimeError(AgentError):

@@ -14,6 +14,9 @@ class Usage:
     output_tokens: int = 0
 
 
+NOTHING = Usage()
+
+
 @dataclass(frozen=True, slots=True)
 class Replied:
     """The agent has something to say; `next_step` moves an interview on."""

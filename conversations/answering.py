@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -17,12 +18,13 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 
 from agents import runtime
-from agents.outcomes import Outcome
-from agents.runtime import AgentError, Request, Said
+from agents.errors import UnacceptableInputError
+from agents.outcomes import NOTHING, Outcome
+from agents.runtime import AgentError, Request
 from config import statements
 from config.crash import crash_point
 from config.queue.running import patiently
-from conversations import drafts, log, turns
+from conversations import dialogue, drafts, turns
 from conversations.buffering import wake_turns
 from conversations.drafts import Drafting
 from conversations.presence import Presence
@@ -51,7 +53,6 @@ def _run(claimed: Claimed) -> Settled | LeaseLost:
     crash_point("after_claim")
     if claimed.attempts > settings.INTERVIEW_TURN_ATTEMPTS:  # nobody lived to count the attempts before
         return _given_up(claimed, POISON, permanent=True)
-    request: Request | None = None
     drafting = Drafting(claimed.id, claimed.conversation_id)
     try:
         with kept_alive(claimed, drafting) as ours:
@@ -64,7 +65,7 @@ def _run(claimed: Claimed) -> Settled | LeaseLost:
     except DatabaseError:
         raise  # the queue tries again when the database is back; the lease says from when
     except Exception as error:
-        result = _failed(claimed, error, request)
+        result = _failed(claimed, error)
     _tell(claimed, result)
     return result
 
@@ -74,8 +75,9 @@ def read(claimed: Claimed, ours: threading.Event, drafting: Drafting) -> Request
     [(user_id, agent_id, pinned, step)] = statements.ask(WHOSE, (claimed.conversation_id,))
     burst_ids = {message["message_id"] for message in claimed.input}
     corrections = {id_ for message in claimed.input for id_ in message.get("edits", ())}
-    first = min(message["message_index"] for message in claimed.input)
-    earlier = log.history(claimed.conversation_id, before_index=first, limit=settings.INTERVIEW_HISTORY_LIMIT)
+    history = dialogue.before(
+        claimed.conversation_id, burst=burst_ids | corrections, limit=settings.INTERVIEW_HISTORY_LIMIT
+    )
     return Request(
         turn_id=claimed.id,
         conversation_id=claimed.conversation_id,
@@ -83,7 +85,7 @@ def read(claimed: Claimed, ours: threading.Event, drafting: Drafting) -> Request
         agent_id=agent_id,
         interview_step=claimed.interview_step,
         late=claimed.interview_step < step,
-        history=[Said(e.role, e.content) for e in earlier if str(e.id) not in burst_ids | corrections],
+        history=history,
         burst=[message["content"] for message in claimed.input],
         still_ours=ours.is_set,
         message_ids=[UUID([message["message_id"], *message.get("edits", ())][-1]) for message in claimed.input],
@@ -136,24 +138,24 @@ def _beat(claimed: Claimed, drafting: Drafting, ours: threading.Event, over: thr
         connection.close()
 
 
-def _failed(claimed: Claimed, error: Exception, request: Request | None) -> Settled | LeaseLost:
+def _failed(claimed: Claimed, error: Exception) -> Settled | LeaseLost:
     permanent = bool(getattr(error, "permanent", not isinstance(error, AgentError) and claimed.attempts > 1))
     logger.warning("turn failed", reason=type(error).__name__, permanent=permanent, exc_info=error)
     return _given_up(
         claimed,
         f"{type(error).__name__}: {error}"[:2000],
         permanent=permanent,
-        agent_id=request.agent_id if request else None,
         after=getattr(error, "retry_after", None) or 0.0,
+        usage=getattr(error, "usage", NOTHING),
+        set_aside=isinstance(error, UnacceptableInputError),
     )
 
 
-def _given_up(
-    claimed: Claimed, reason: str, *, permanent: bool, agent_id: UUID | None = None, after: float = 0.0
-) -> Settled | LeaseLost:
-    """For now, or for good: then the person gets the agent's apology."""
+def _given_up(claimed: Claimed, reason: str, *, permanent: bool, **known: Any) -> Settled | LeaseLost:
+    """Schedule a retry, or mark the turn failed and send the `on_failure` text of the conversation's agent."""
+    [(_user, agent_id, _version, _step)] = statements.ask(WHOSE, (claimed.conversation_id,))
     apology = runtime.on_failure(agent_id, [message["content"] for message in claimed.input])
-    return turns.fail(claimed, reason, permanent=permanent, apology=apology, after=after)
+    return turns.fail(claimed, reason, permanent=permanent, apology=apology, **known)
 
 
 def _tell(claimed: Claimed, result: Settled | LeaseLost) -> None:

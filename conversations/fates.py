@@ -11,6 +11,8 @@ from conversations.models import Fate
 
 Messages = Sequence[dict[str, Any]]  # as in message_buffers.messages and turns.input
 
+SET_ASIDE = "set_aside"  # the rule of messages that no model accepts: later prompts leave them out
+
 # A message that failed may still be answered, by hand or by a retry; every other fate is final.
 RECORD = """
 INSERT INTO message_fates AS known (message_id, fate, turn_id, rule)

@@ -74,7 +74,9 @@ def give_way(  # noqa: PLR0913  one per value of the statement
 
 END = """
 UPDATE turns SET status = %s, lease_until = NULL, error = '', trace = %s::jsonb, draft = %s, reply_id = %s::uuid,
-    superseded_by = %s::uuid, agent_version = %s::integer, input_tokens = %s, output_tokens = %s,
+    superseded_by = %s::uuid, agent_version = %s::integer,
+    input_tokens = least(input_tokens::bigint + %s, 2147483647),
+    output_tokens = least(output_tokens::bigint + %s, 2147483647),
     finished_at = clock_timestamp(), updated_at = clock_timestamp()
 WHERE id = %s RETURNING id
 """

@@ -16,10 +16,11 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import DurationField, Value
+from django.db.models import DurationField, F, Value
+from django.db.models.functions import Least
 
 from agents import audit
-from agents.outcomes import Outcome, Replied, Silent, Usage
+from agents.outcomes import NOTHING, Outcome, Replied, Silent, Usage
 from config.columns import clock
 from config.crash import crash_point
 from config.statements import ask, undone_alone
@@ -33,6 +34,7 @@ logger = structlog.get_logger(__name__)
 
 MOST_REDRAFTS = 2  # a person who never stops writing still gets an answer: the third draft is sent
 LONGEST_BACKOFF = 300.0  # seconds
+MAX_TOKENS = 2**31 - 1  # what the columns hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +138,20 @@ def settle(claimed: Claimed, outcome: Outcome) -> Settled | LeaseLost:
         return Settled(TurnStatus.DONE, reply)
 
 
-def fail(claimed: Claimed, error: str, *, permanent: bool, apology: str, after: float = 0.0) -> Settled | LeaseLost:
-    """Try again later, or give up: then the person is told, and staff see a failed turn."""
+def fail(  # noqa: PLR0913  keyword-only beyond the subject
+    claimed: Claimed,
+    error: str,
+    *,
+    permanent: bool,
+    apology: str,
+    after: float = 0.0,
+    usage: Usage = NOTHING,
+    set_aside: bool = False,
+) -> Settled | LeaseLost:
+    """Try again later, or give up: then the person is told, and staff see a failed turn.
+
+    `set_aside` keeps the messages out of every later prompt: no model would take a prompt that contains them.
+    """
     with transaction.atomic():
         if not _hold(claimed):
             return LeaseLost()
@@ -149,12 +163,13 @@ def fail(claimed: Claimed, error: str, *, permanent: bool, apology: str, after: 
                 next_attempt_at=again,
                 error=error,
                 updated_at=_in(timedelta()),
+                **_cost(usage),
             )
             due = Turn.objects.values_list("next_attempt_at", flat=True).get(pk=claimed.id)
             wake_turns(claimed.conversation_id, at=due)
             return Settled(TurnStatus.WAITING)
         reply = _say(claimed, apology, metadata={"failure": True}) if apology else None
-        fates.record(claimed.input, Fate.FAILED, turn_id=claimed.id)
+        fates.record(claimed.input, Fate.FAILED, turn_id=claimed.id, rule=fates.SET_ASIDE if set_aside else "")
         _mine(claimed).update(
             status=TurnStatus.FAILED,
             lease_until=None,
@@ -162,6 +177,7 @@ def fail(claimed: Claimed, error: str, *, permanent: bool, apology: str, after: 
             reply_id=reply.id if reply else None,
             finished_at=_in(timedelta()),
             updated_at=_in(timedelta()),
+            **_cost(usage),
         )
         _wake_next(claimed.conversation_id)
         return Settled(TurnStatus.FAILED, reply)
@@ -246,8 +262,12 @@ def _mine(claimed: Claimed) -> Any:
     return Turn.objects.filter(pk=claimed.id, status=TurnStatus.RUNNING, generation=claimed.generation)
 
 
-def _cost(usage: Usage) -> dict[str, int]:
-    return {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+def _cost(usage: Usage) -> dict[str, Any]:
+    """Tokens of one attempt, added to those of the attempts before it."""
+    return {
+        "input_tokens": Least(F("input_tokens") + usage.input_tokens, MAX_TOKENS),
+        "output_tokens": Least(F("output_tokens") + usage.output_tokens, MAX_TOKENS),
+    }
 
 
 def _agent_version(outcome: Outcome) -> int | None:

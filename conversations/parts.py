@@ -15,6 +15,7 @@ BORDERS = (
     re.compile(r"(?=\s)"),  # a word
 )
 CLUSTER = regex.compile(r"\X")  # what a reader sees as one letter, however many characters it is made of
+SPACE = re.compile(r"\s*")
 Part = tuple[int, int]
 
 
@@ -63,14 +64,15 @@ def _border(text: str, begin: int, end: int) -> int:
 
 
 def _cluster_starts(text: str, begin: int, end: int) -> Iterator[int]:
-    for match in CLUSTER.finditer(text, begin):
-        if match.start() > end:
-            return
-        if match.start() > begin:
-            yield match.start()
+    """Of the part alone: how a run of flags is paired is counted anew from its beginning for each of them."""
+    for match in CLUSTER.finditer(text[begin : end + 1]):
+        if match.start():
+            yield begin + match.start()
 
 
 def _after_space(text: str, position: int) -> int:
     """Past the white space, but not past a space that carries a mark."""
-    letters = (match.start() for match in CLUSTER.finditer(text, position) if not match[0].isspace())
-    return next(letters, len(text))
+    match = SPACE.match(text, position)
+    letter = match.end() if match else position
+    carried = position < letter < len(text) and len(CLUSTER.findall(text[letter - 1 : letter + 1])) == 1
+    return letter - 1 if carried else letter

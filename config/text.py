@@ -5,11 +5,23 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import regex
+
 # Control characters but tab and newline, marks and overrides of direction, spaces without width. Not the joiners: emoji
 # and several scripts need them.
 UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
 )
+MARKS = 30  # in a row, as in the Stream-Safe Text Format of UAX #15
+JOINER = "\N{COMBINING GRAPHEME JOINER}"
+# Whatever begins with a mark once it is decomposed; the last three are composed of marks alone.
+MARK = r"[\P{ccc=0}\u0f73\u0f75\u0f81]"
+LONG_RUN = regex.compile(f"({MARK}{{{MARKS}}})(?={MARK})")
+
+
+def stream_safe(text: str) -> str:
+    """The text with a joiner after every thirtieth mark in a row: normalising a run takes the square of its length."""
+    return text if text.isascii() else LONG_RUN.sub(rf"\1{JOINER}", text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from django.db import connection
@@ -79,7 +80,7 @@ def _start(text: str, marks: Sequence[int]) -> int:
     """Where the window with the most matches begins, at the border of a word."""
     if not marks or len(text) <= LENGTH:
         return 0
-    first = max(marks, key=lambda mark: sum(mark <= other < mark + LENGTH - BEFORE for other in marks))
+    first = max(marks, key=lambda mark: bisect_left(marks, mark + LENGTH - BEFORE) - bisect_left(marks, mark))
     if first <= BEFORE:
         return 0
     return text.find(" ", first - BEFORE, first) + 1 or first

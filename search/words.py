@@ -15,6 +15,8 @@ from typing import Any
 
 from django.db import connection
 
+from config.text import stream_safe
+
 CONFIGURATION = "russian"  # stems Latin words as `english` does
 MOST_WORDS = 30
 SHORTEST_PREFIX = 3  # a shorter one is half the dictionary
@@ -42,7 +44,7 @@ class Asked:
 
 def normalised(text: str) -> str:
     """One form for what looks the same; what cannot be seen is not looked for."""
-    return unicodedata.normalize("NFC", UNSEARCHABLE.sub("", text))
+    return unicodedata.normalize("NFC", stream_safe(UNSEARCHABLE.sub("", text)))
 
 
 def parse(text: str) -> Asked:

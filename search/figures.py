@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, pgettext_lazy
+from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
 from config.figures import Told, count, figure, span
 
 SEARCH, SEE = pgettext_lazy("noun", "Search"), "search.view_entry"
-LONG = 600.0  # seconds a change may wait to be found
+LONG = 60.0  # seconds a change may wait to be found
 
 
 @figure(
@@ -29,11 +29,20 @@ def covered(entries: int, embedded: int, failed: int, failures: int) -> Told:
 
 @figure(
     gettext_lazy("Not yet searchable"),
-    "SELECT count(*), extract(epoch FROM clock_timestamp() - min(created_at))::float8 FROM search_pending",
+    "SELECT count(*), extract(epoch FROM clock_timestamp() - min(created_at) FILTER (WHERE attempts < 3))::float8,"
+    " count(*) FILTER (WHERE attempts >= 3) FROM search_pending",
     group=SEARCH, permission=SEE, page="admin:search_pending_changelist",
 )  # fmt: skip
-def pending(number: int, oldest: float | None) -> Told:
+def pending(number: int, oldest: float | None, given_up: int) -> Told:
     alert = ""
-    if oldest is not None and oldest > LONG:
+    if given_up:
+        text = ngettext(
+            "%s text could not be indexed and was given up: it is not found. The list has the reason.",
+            "%s texts could not be indexed and were given up: they are not found. The list has the reasons.",
+            given_up,
+        )
+        alert = text % count(given_up)
+    elif oldest is not None and oldest > LONG:
         alert = _("What was said %s ago cannot be found yet: does a worker run?") % span(oldest)
-    return Told(count(number), _("the oldest for %s") % span(oldest) if number else _("everything is indexed"), alert)
+    note = _("the oldest for %s") % span(oldest) if oldest is not None else ""
+    return Told(count(number), note or ("" if number else _("everything is indexed")), alert)

@@ -2,21 +2,24 @@
 
     changed row -> search_pending (trigger) -> search_index, without a vector -> search_unembedded -> vector
 
-Taking the wake-ups and writing the entries is one transaction: a worker that dies in it has taken nothing.
+A claim counts the attempt and leases the rows, and is committed before the work; writing the entries and deleting the
+wake-ups is one transaction. Rows of an attempt that failed, or killed its worker, are tried again one at a time.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from psycopg import sql
 
 from config.crash import crash_point
@@ -27,18 +30,33 @@ from search.declarations import Searchable, declared
 log = structlog.get_logger(__name__)
 
 BATCH = 200  # rows of one transaction
+SLICE = 20  # rows read and written together
+BUSY = 0.8  # seconds after which a batch ends with the slice it is at
 
 ATTEMPTS = 3  # after which a row that breaks its indexing is left aside, where staff see it
+LEASE = 15  # seconds; a tick is killed before that
+DIED = "The worker was killed, or ran out of time, while it indexed this row."  # unless it lives to say more
 
-TAKE = """
-DELETE FROM search_pending WHERE id IN (
-    SELECT id FROM search_pending WHERE attempts < %s ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED)
-RETURNING id, entity_type, entity_id
+TRIED = "attempts BETWEEN 1 AND %(attempts)s - 1"
+FRESH = "attempts = 0"
+CLAIM = """
+UPDATE search_pending SET attempts = attempts + 1, error = %(error)s,
+    leased_until = clock_timestamp() + %(lease)s * interval '1 second'
+WHERE id IN (
+    SELECT id FROM search_pending
+    WHERE {which} AND (leased_until IS NULL OR leased_until <= clock_timestamp())
+    ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+RETURNING id
 """
-BLAME = """
-UPDATE search_pending SET attempts = attempts + 1, error = %s WHERE id = (
-    SELECT id FROM search_pending WHERE attempts < %s ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
+# Whoever was overtaken finds its rows locked or gone.
+TAKE = "SELECT id, entity_type, entity_id FROM search_pending WHERE id = ANY(%s) FOR UPDATE SKIP LOCKED"
+DONE = "DELETE FROM search_pending WHERE id = ANY(%s)"
+GIVE_BACK = """
+UPDATE search_pending SET attempts = attempts - 1, error = '', leased_until = NULL
+WHERE id = ANY(%s) AND attempts > 0
 """
+BLAME = "UPDATE search_pending SET error = %s, leased_until = NULL WHERE id = ANY(%s)"
+TOO_SLOW = "57014"  # SQLSTATE of a statement that ran into its timeout
 # Holding the rows keeps an erasure waiting until their entries are there for it to take along.
 HOLD = "SELECT FROM {} WHERE id = ANY(%s) ORDER BY id FOR KEY SHARE"
 
@@ -95,41 +113,67 @@ NOTHING = Written(0, 0, 0)
 
 
 def index_batch(limit: int = BATCH) -> Written:
-    """Take the oldest wake-ups and bring their entries up to date; one that cannot be does not stop the others."""
+    """Bring the entries of the oldest wake-ups up to date: one that failed before alone, else a batch of fresh ones."""
+    claimed = _claim(TRIED, 1) or _claim(FRESH, limit)
+    if not claimed:
+        return NOTHING
     try:
-        return _index(limit)
-    except (OperationalError, InterfaceError):
+        return _index(claimed)
+    except (OperationalError, InterfaceError) as error:
+        with suppress(DatabaseError, InterfaceError):
+            _failed(claimed, error, guilty=getattr(error.__cause__, "sqlstate", None) == TOO_SLOW)
         raise
-    except Exception:  # of somebody's declaration, or a row the database refuses: find out which
-        log.exception("a batch could not be indexed: one by one", rows=limit)
-        return sum((_index_one() for _ in range(limit)), NOTHING)
+    except Exception as error:  # of somebody's declaration, or a row the database refuses
+        log.exception("rows could not be indexed", rows=len(claimed))
+        _failed(claimed, error, guilty=True)
+        return Written(len(claimed), 0, 0)
 
 
-def _index(limit: int) -> Written:
+def _claim(which: str, limit: int) -> list[int]:
+    values: dict[str, Any] = {"attempts": ATTEMPTS, "error": DIED, "lease": LEASE, "limit": limit}
+    with connection.cursor() as cursor:
+        cursor.execute(CLAIM.format(which=which), values)
+        return [id_ for (id_,) in cursor.fetchall()]
+
+
+def _failed(claimed: Sequence[int], error: Exception, *, guilty: bool) -> None:
+    """The attempt counts, unless the database was away or a lock was not to be had."""
+    with connection.cursor() as cursor:
+        if guilty:
+            cursor.execute(BLAME, [f"{type(error).__name__}: {error}"[:500], list(claimed)])
+        else:
+            cursor.execute(GIVE_BACK, [list(claimed)])
+
+
+def _index(claimed: Sequence[int]) -> Written:
+    until = time.monotonic() + BUSY
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(TAKE, [ATTEMPTS, limit])
+        cursor.execute(TAKE, [list(claimed)])
         taken = cursor.fetchall()
-        if not taken:
-            return NOTHING
         spaces.hold()
-        by_type: dict[str, set[UUID]] = defaultdict(set)
-        for _id, entity_type, entity_id in taken:
-            by_type[entity_type].add(entity_id)
         crash_point("search_taken")
-        done = [bring_up_to_date(entity_type, sorted(ids)) for entity_type, ids in sorted(by_type.items())]
-    return Written(len(taken), sum(written for written, _ in done), sum(gone for _, gone in done))
+        indexed: list[int] = []
+        changed = gone = 0
+        for entity_type, rows in _slices(taken):
+            if indexed and time.monotonic() > until:
+                break
+            written, removed = bring_up_to_date(entity_type, sorted(set(rows.values())))
+            changed, gone = changed + written, gone + removed
+            indexed += rows
+        cursor.execute(DONE, [indexed])
+        cursor.execute(GIVE_BACK, [[id_ for id_, *_ in taken if id_ not in set(indexed)]])
+    return Written(len(claimed), changed, gone)
 
 
-def _index_one() -> Written:
-    try:
-        return _index(1)
-    except (OperationalError, InterfaceError):
-        raise
-    except Exception as error:
-        log.exception("a row could not be indexed")
-        with connection.cursor() as cursor:
-            cursor.execute(BLAME, [f"{type(error).__name__}: {error}"[:500], ATTEMPTS])
-        return Written(1, 0, 0)
+def _slices(taken: Sequence[tuple[int, str, UUID]]) -> Iterator[tuple[str, dict[int, UUID]]]:
+    """Some wake-ups of one type at a time, by the ids of their rows: everybody locks rows in this order."""
+    by_type: dict[str, dict[UUID, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for id_, entity_type, entity_id in taken:
+        by_type[entity_type][entity_id].append(id_)
+    for entity_type, wakeups in sorted(by_type.items()):
+        for start in range(0, len(wakeups), SLICE):
+            some = sorted(wakeups)[start : start + SLICE]
+            yield entity_type, {id_: entity_id for entity_id in some for id_ in wakeups[entity_id]}
 
 
 def bring_up_to_date(entity_type: str, ids: Sequence[UUID]) -> tuple[int, int]:

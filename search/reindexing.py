@@ -175,4 +175,4 @@ def prepare() -> None:
     """Triggers, a space, and another chance for the rows that were given up."""
     watching.watch()
     spaces.ensure_current()
-    Pending.objects.filter(attempts__gt=0).update(attempts=0, error="")
+    Pending.objects.filter(attempts__gt=0).update(attempts=0, error="", leased_until=None)

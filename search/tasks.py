@@ -12,19 +12,20 @@ from search import coverage, embedding, indexing, spaces
 TICK = "search.tick"
 EMBED = "search.embed"
 BUILD = "search.build"
-BUSY = 0.8  # seconds a tick writes entries; what is left waits for the next one
 LATE = "30 seconds"
 
 RUNS = "SELECT EXISTS (SELECT FROM queue_tasks WHERE name = %s AND state = 'leased')"
 
 
 @every(1)
-@task(TICK, timeout=10, attempts=1)  # a connection that went dumb must not keep a process from others for long
+@task(
+    TICK, timeout=indexing.LEASE - 5, attempts=1
+)  # a connection that went dumb must not keep a process from others for long
 def tick() -> None:
     """Index what changed; wake the slow ones where they have something to do."""
     spaces.ensure_current()
-    until = time.monotonic() + BUSY
-    while indexing.index_batch().taken == indexing.BATCH and time.monotonic() < until:
+    until = time.monotonic() + indexing.BUSY
+    while indexing.index_batch().taken and time.monotonic() < until:
         pass
     wake()
     coverage.recount_where_due()

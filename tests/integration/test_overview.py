@@ -220,3 +220,14 @@ def test_a_figure_is_asked_by_few_statements(staff: Client, django_assert_max_nu
     with django_assert_max_num_queries(4 * len(figures.FIGURES) + 30):
         staff.get("/admin/overview/")
     assert isinstance(figures.shown(boss())[0], Shown)
+
+
+def test_texts_that_wait_a_minute_to_be_found_and_those_given_up_raise_an_alert() -> None:
+    said(0)
+    assert (told()["pending"].value, told()["pending"].alert) == ("1", "")
+    sql("UPDATE search_pending SET created_at = created_at - interval '2 minutes'")
+    assert "cannot be found yet" in told()["pending"].alert
+    sql("UPDATE search_pending SET attempts = 3")
+    assert "given up" in told()["pending"].alert
+    sql("DELETE FROM search_pending")
+    assert told()["pending"] == Told("0", "everything is indexed", "")

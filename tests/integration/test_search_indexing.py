@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import sys
 import threading
+import time
 from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 
 from config.columns import clock
 from config.queue import run_due, sweep
@@ -23,7 +24,7 @@ from search.models import Entry, Pending, Space, Unembedded
 from tests import raw
 from tests.answering import an_agent
 from tests.integration.test_crashes import output_of
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, granted
 from tests.processes import eventually
 from tests.racing import WAITING_FOR_A_LOCK, blocked_by_us
 from tests.searching import embedder, find, settle, titles
@@ -38,6 +39,13 @@ def said(*lines: str, user: int = 1) -> UUID:
     for line in lines:
         log.append(chat, "user", line)
     return chat
+
+
+def leases_run_out() -> None:
+    """Those of a worker that died."""
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE search_unembedded SET due_at = due_at - interval '1 hour'")
+        cursor.execute("UPDATE search_pending SET leased_until = leased_until - interval '1 hour'")
 
 
 def held() -> list[tuple[str, str, bool]]:
@@ -174,6 +182,74 @@ def test_a_row_the_database_refuses_is_left_aside() -> None:
     assert Pending.objects.get().attempts == indexing.ATTEMPTS
 
 
+POISONED = """
+import dataclasses, os, django
+django.setup()
+from search.declarations import declare, declared
+whole = declared()["message"]
+def text(message):
+    if message.content == "poison":
+        os.kill(os.getpid(), 9)
+    return message.content
+declare(dataclasses.replace(whole, text=text))
+from tests.searching import settle
+settle()
+"""
+
+
+def test_a_row_that_kills_its_worker_is_tried_alone_and_given_up_while_the_others_are_found() -> None:
+    """The attempt is on record before the work: nobody is left to tell of it afterwards."""
+    said("good", "poison", "fine")
+    for death in range(indexing.ATTEMPTS):
+        output_of(sys.executable, "-c", POISONED, exit_code=-9)
+        assert Pending.objects.filter(attempts=death + 1, error=indexing.DIED).exists()
+        leases_run_out()
+    output_of(sys.executable, "-c", POISONED)
+    assert [content for _, content, _ in held()] == ["fine", "good"]
+    assert (Pending.objects.get().attempts, Pending.objects.get().error) == (indexing.ATTEMPTS, indexing.DIED)
+
+
+def test_rows_in_work_are_left_alone_until_their_lease_ends() -> None:
+    said("tea")
+    with patch("search.indexing._index", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        indexing.index_batch()
+    assert indexing.index_batch() == indexing.NOTHING
+    leases_run_out()
+    settle()
+    assert find("tea") == ["tea"]
+
+
+@pytest.mark.parametrize(("sqlstate", "attempts"), [("55P03", 0), ("57P01", 0), ("57014", 1)])
+def test_a_statement_that_takes_too_long_counts_and_a_lock_or_an_outage_does_not(sqlstate: str, attempts: int) -> None:
+    said("tea")
+    raising = f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{sqlstate}'; END $$"
+    with patch("search.indexing.HOLD", f"{raising}; --{{}} %s"), pytest.raises(OperationalError):
+        indexing.index_batch()
+    assert Pending.objects.get().attempts == attempts
+    settle()
+    assert find("tea") == ["tea"]
+
+
+def test_a_megabyte_of_marks_costs_nobody_else_a_second() -> None:
+    """Putting them in order took 547 seconds, in which nothing else of the process ran."""
+    said("tea before", "a" + "\u0315\u0300" * 250_000, "tea behind")
+    started = time.process_time()
+    tasks.tick()
+    assert time.process_time() - started < granted(1)
+    assert set(find("tea", mode="keyword")) == {"tea before", "tea behind"}
+    assert not Pending.objects.exists()
+
+
+def test_a_batch_of_long_texts_ends_in_time_and_gives_the_rest_back() -> None:
+    said(*(f"tea {number}" for number in range(50)))
+    with patch.object(indexing, "BUSY", 0.0):
+        spaces.ensure_current()
+        assert indexing.index_batch().entries == indexing.SLICE
+    assert set(Pending.objects.values_list("attempts", "error", "leased_until")) == {(0, "", None)}
+    settle()
+    assert Entry.objects.count() == 50
+
+
 def test_names_with_what_json_and_postgresql_cannot_hold_are_cleaned() -> None:
     said("tea")
     odd = {"a": "x\0y", "b": "\ud800", "c": float("nan"), "d": ["\0", 1], "e\0": 1, "f": None}
@@ -217,8 +293,7 @@ def test_a_worker_that_dies_in_the_middle_has_lost_nothing(point: str) -> None:
     said("tea one", "tea two", "tea three")
     dying = {"CRASH_AT": point, "EMBEDDINGS_PROVIDER": "tests.embedding.BagOfWords"}
     output_of(sys.executable, "-c", WORKER, exit_code=137, **dying)
-    with connection.cursor() as cursor:  # the lease of whoever died runs out
-        cursor.execute("UPDATE search_unembedded SET due_at = due_at - interval '1 hour'")
+    leases_run_out()
     with embedder():
         settle()
         assert Entry.objects.filter(embedding__isnull=False).count() == 3

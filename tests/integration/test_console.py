@@ -207,6 +207,27 @@ def test_a_command_without_a_database_is_told_so_and_the_chat_goes_on(between: t
     assert rows(place, "SELECT count(*) FROM conversations WHERE user_id = 29") == [(2,)]
 
 
+def test_a_database_that_hangs_without_closing_is_stood_in_for(between: tuple[dict[str, str], Lossy]) -> None:
+    place, proxy = between
+    more = {"BOT_OUTAGE_PATIENCE": "1", "DATABASE_TIMEOUT": "2"}
+    with Terminal(place, "--user-id", "30", **more) as terminal:
+        terminal.see("You talk to")
+        terminal.type("hi\r")
+        terminal.see(HELLO)
+        proxy.hang()
+        terminal.type("are you there?\r")
+        terminal.see("no database")
+        terminal.see("kept that")
+        proxy.restore()
+
+        def stored() -> bool:
+            return rows(place, "SELECT count(*) FROM outages") == [(1,)]
+
+        until(stored, "the journal is stored")
+        terminal.type("/quit\r")
+        assert terminal.leave() == 0
+
+
 def test_who_writes_on_is_waited_for(world: dict[str, str]) -> None:
     with Terminal(world, "--user-id", "4", INTERVIEW_BUFFER_DEBOUNCE_TIMEOUT="5") as terminal:
         terminal.see("You talk to")

@@ -15,6 +15,18 @@ LATE = 60  # seconds the oldest due task may wait before we say that the queue i
 START_ONE = gettext_lazy("Start one: `manage.py worker` (in development `make run` does).")
 
 
+def worker_of(host: str) -> bool:
+    """Does the worker that was started last on this host live?"""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT beat_at > clock_timestamp() - %s * interval '1 second' FROM queue_workers"
+            " WHERE host = %s AND stopped_at IS NULL ORDER BY id DESC LIMIT 1",
+            [SILENT, host],
+        )
+        row = cursor.fetchone()
+    return bool(row and row[0])
+
+
 def worker() -> Result:
     """Does any worker live?"""
     with connection.cursor() as cursor:

@@ -79,6 +79,14 @@ def group_exists(leader: int) -> bool:
     return True
 
 
+def is_older(pid: int, moment: float) -> bool:
+    """Is there a process of that number, and did it begin before that moment (seconds since 1970)?"""
+    try:
+        return psutil.Process(pid).create_time() <= moment
+    except psutil.NoSuchProcess:
+        return False
+
+
 def members(leader: int) -> set[int]:
     """The living processes of a group, zombies not counted."""
     found = set()

@@ -8,7 +8,6 @@ import time
 from types import FrameType
 from typing import NoReturn
 
-import psutil
 import structlog
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
@@ -157,11 +156,14 @@ class Supervisor:
                 self._slots[period.name] = slot
 
     def _bury_the_killed(self) -> None:
-        """Where a supervisor of this machine was killed, the kernel ended its clusters: what they held is free."""
+        """Where a supervisor of this machine was killed, the kernel ended its clusters: what they held is free.
+
+        In a container its number is given again, often to its successor: to us, or to a process that is younger.
+        """
         with connection.cursor() as cursor:
-            cursor.execute(GONE, [socket.gethostname()])
-            for worker_id, pid in cursor.fetchall():
-                if not psutil.pid_exists(pid):
+            cursor.execute(GONE, [socket.gethostname(), [cluster.worker_id for cluster in self.clusters]])
+            for worker_id, pid, beat in cursor.fetchall():
+                if pid == os.getpid() or not processes.is_older(pid, beat):
                     freed = rows.release(worker_id, blame="Its worker was killed in the middle.")
                     log.warning("a killed worker was found", worker=worker_id, freed=freed)
                     cursor.execute(STOPPED, [worker_id])
@@ -207,8 +209,8 @@ class Supervisor:
 REGISTER = "INSERT INTO queue_workers (host, pid, processes) VALUES (%s, %s, %s) RETURNING id"
 BEAT = "UPDATE queue_workers SET beat_at = clock_timestamp(), clock_skew_ms = %s WHERE id = %s"
 GONE = """
-SELECT id, pid FROM queue_workers
-WHERE host = %s AND stopped_at IS NULL AND beat_at < clock_timestamp() - interval '5 seconds'
+SELECT id, pid, extract(epoch FROM beat_at)::float8 FROM queue_workers
+WHERE host = %s AND id <> ALL (%s) AND stopped_at IS NULL AND beat_at < clock_timestamp() - interval '5 seconds'
 """
 RESTARTED = "UPDATE queue_workers SET restarts = restarts + 1, trouble = %s WHERE id = %s"
 STOPPED = "UPDATE queue_workers SET stopped_at = clock_timestamp() WHERE id = %s"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
+from django.db.models.functions import Now
 
 from config.models import QueueWorker
 from config.queue import defer, processes, rows
@@ -56,6 +60,45 @@ def away(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 def test_a_group_that_starts_no_work_is_restarted(supervisor: Supervisor) -> None:
     assert looks(supervisor).restarts == 0
     assert looks(supervisor, after=STUCK_AFTER + 1).restarts == 1
+
+
+@pytest.mark.parametrize("number", ["ours", "younger"])
+def test_a_killed_worker_is_found_where_its_number_was_given_again(supervisor: Supervisor, number: str) -> None:
+    """As in a container, where each worker is process 1, or one of the first few."""
+    with subprocess.Popen(["/bin/sleep", "600"]) as younger:
+        pid = os.getpid() if number == "ours" else younger.pid
+        killed = worker(pid, silent_for=10)
+        supervisor._bury_the_killed()
+        younger.kill()
+    assert QueueWorker.objects.get(pk=killed).stopped_at
+    (group,) = supervisor.clusters
+    assert not QueueWorker.objects.get(pk=group.worker_id).stopped_at
+
+
+def test_a_worker_that_lives_and_is_late_is_left_alone(supervisor: Supervisor) -> None:
+    late = worker(os.getppid(), silent_for=6)
+    supervisor._bury_the_killed()
+    assert not QueueWorker.objects.get(pk=late).stopped_at
+
+
+def test_a_probe_asks_for_the_worker_of_its_own_host() -> None:
+    with pytest.raises(CommandError, match="No worker of this host"):
+        call_command("worker", "--alive")
+    worker(1, silent_for=0, host="elsewhere")
+    with pytest.raises(CommandError, match="No worker of this host"):
+        call_command("worker", "--alive")
+    worker(1, silent_for=0)
+    call_command("worker", "--alive")
+    worker(1, silent_for=60)
+    with pytest.raises(CommandError, match="No worker of this host"):
+        call_command("worker", "--alive")
+
+
+def worker(pid: int, *, silent_for: int, host: str = "") -> int:
+    """A row of a worker, with the age of its heartbeat in seconds."""
+    beat = Now() - timedelta(seconds=silent_for)
+    row = QueueWorker.objects.create(host=host or socket.gethostname(), pid=pid, processes=1, beat_at=beat)
+    return int(row.pk)
 
 
 def test_a_long_outage_is_no_sign_of_a_sick_group(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,14 @@
 """`manage.py worker`: runs the tasks of the queue."""
 
 import os
+import socket
 from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from config.queue import numbers
 from config.queue.supervisor import Supervisor
 from config.reloading import begin_anew
 
@@ -21,8 +23,15 @@ class Command(BaseCommand):
             default=settings.WORKER_PROCESSES,
             help="how many tasks run at once (default: WORKER_PROCESSES, %(default)s)",
         )
+        parser.add_argument(
+            "--alive", action="store_true", help="for a container's probe: exit code 0 if the worker of this host lives"
+        )
 
-    def handle(self, *args: Any, processes: int, **options: Any) -> None:
+    def handle(self, *args: Any, processes: int, alive: bool, **options: Any) -> None:
+        if alive:
+            if not numbers.worker_of(socket.gethostname()):
+                raise CommandError(f"No worker of this host gave a sign within {numbers.SILENT} s.")
+            return
         if not 1 <= processes <= 256:
             raise CommandError(f"--processes is 1 to 256, not {processes}.")
         if settings.DATABASE_POOL:

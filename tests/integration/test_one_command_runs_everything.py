@@ -194,11 +194,10 @@ def test_a_port_in_use_is_named_with_a_way_out(place: dict[str, str]) -> None:
 def test_a_new_password_replaces_the_old_one(place: dict[str, str]) -> None:
     with manage("migrate", "-v0", **place) as migrate:
         assert migrate.exit_code() == 0
-    with manage("password", **place) as none_yet:
-        none_yet.wait_for("There is no staff account 'admin'. `make run` makes one.")
-    create = "from config import staff; print('first:', staff.ensure_login(), staff.ensure_login())"
-    with manage("shell", "-c", create, **place) as shell:
-        first = shell.wait_for(r"first: (\S+) None")[1]
+    with manage("password", "anna", **place) as nobody:
+        nobody.wait_for("There is no staff account 'anna'. `manage.py password` makes the first.")
+    with manage("password", **place) as made:
+        first = made.wait_for(LOGIN)[1]
     with manage("password", **place) as fresh:
         second = fresh.wait_for(LOGIN)[1]
     for password, works in ((first, False), (second, True)):

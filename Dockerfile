@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 FROM python:3.13-slim-bookworm AS build
 ENV UV_LINK_MODE=copy
 WORKDIR /app
@@ -12,12 +11,13 @@ RUN /venv/bin/python -m compileall -q config search agents conversations entitie
        DATABASE_URL=postgresql://build/build /venv/bin/python manage.py collectstatic --noinput -v0
 
 FROM python:3.13-slim-bookworm
-ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 DEBUG=false HOST=0.0.0.0
-RUN useradd --system --uid 10001 --create-home parley
+ARG GIT_COMMIT=""
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 DEBUG=false HOST=0.0.0.0 GIT_COMMIT=$GIT_COMMIT
+RUN groupadd --gid 10001 parley && useradd --uid 10001 --gid 10001 --no-log-init --create-home parley
 WORKDIR /app
 COPY --from=build /venv /venv
 COPY --from=build /app /app
 RUN install -d -o parley -g parley /app/var
-USER parley
+USER 10001:10001
 EXPOSE 8000
 CMD ["python", "manage.py", "web"]

@@ -21,7 +21,7 @@ check: .venv/dev  ## format, lint, types, migrations, deploy checks, templates
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(MANAGE) makemigrations --check --dry-run
-	DEBUG=false SECRET_KEY=$$(head -c 60 /dev/urandom | base64 -w0) ALLOWED_HOSTS=parley.example.org \
+	DEBUG=false SECRET_KEY=$$(head -c 60 /dev/urandom | base64 -w0) ALLOWED_HOSTS=parley.example.org TRUSTED_PROXIES=1 \
 		DATABASE_URL=postgresql://db.example.org/parley \
 		$(MANAGE) check --deploy --fail-level WARNING
 	git ls-files '*.html' | xargs -r $(BIN)/djade --target-version 5.2 --check

@@ -35,7 +35,9 @@ SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000) if HTTPS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = env.bool("HSTS_PRELOAD", False)  # a list in browsers that one leaves after months
+SILENCED_SYSTEM_CHECKS = ["security.W021"]  # it wants every site on that list
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_AGE = 12 * 3600  # seconds a staff login lasts
 SESSION_IDLE_AGE = 30 * 60  # seconds it lasts without a sign of its owner (config/sessions.py)
@@ -139,6 +141,8 @@ DATABASES: dict[str, dict[str, Any]] = {
         "CONN_HEALTH_CHECKS": not DATABASE_POOL,
     }
 }
+if password := env.str("DATABASE_PASSWORD", ""):  # as it is, where DATABASE_URL would need it quoted
+    DATABASES["default"]["PASSWORD"] = password
 DATABASES["default"]["OPTIONS"] = {
     "application_name": "parley",
     "connect_timeout": env.int("DATABASE_CONNECT_TIMEOUT", 5),

@@ -231,11 +231,15 @@ def test_a_required_choice_keeps_its_blank_option() -> None:
 
 def test_production_settings_pass_the_deploy_checks() -> None:
     env = {"DEBUG": "false", "SECRET_KEY": "k7-Zq0!" * 12, "ALLOWED_HOSTS": "parley.example.org", "PATH": "/usr/bin"}
-    env["DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/none"
+    env |= {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "TRUSTED_PROXIES": "1"}
     command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
     finished = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert finished.returncode == 0, finished.stderr
-    assert "no issues (0 silenced)" in finished.stdout
+    assert "no issues (1 silenced)" in finished.stdout, "security.W021 alone: HSTS_PRELOAD is off"
+    without_proxy = subprocess.run(
+        command, env={**env, "TRUSTED_PROXIES": "0"}, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert "parley.W002" in without_proxy.stderr
 
 
 def _request(user: User) -> HttpRequest:

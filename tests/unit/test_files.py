@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,30 @@ def test_compose_runs_what_the_procfile_runs() -> None:
         assert services[name]["command"] == command.removeprefix("exec ").split()
 
 
+def test_containers_of_ours_may_nothing_and_stop_at_once() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    for name in ("migrate", "web", "worker", "bot"):
+        assert services[name]["init"]
+        assert services[name]["read_only"]
+        assert services[name]["cap_drop"] == ["ALL"]
+        assert services[name]["logging"]["options"]["max-size"]
+    assert [name for name in services if "build" in services[name]] == ["migrate"]
+    assert "-h 127.0.0.1" in services["db"]["healthcheck"]["test"][1], "the socket answers before the server is ready"
+    assert services["web"]["ports"] == ["${BIND:-127.0.0.1}:${PORT:-8000}:8000"]
+
+
+def test_process_one_ends_at_sigterm_before_anything_of_ours_handles_it() -> None:
+    script = "import config, os, signal; print(os.getpid()); os.kill(1, signal.SIGTERM); print('still there')"
+    command = ["unshare", "--map-root-user", "--pid", "--fork", sys.executable, "-c", script]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("needs unshare")
+    if done.stderr.startswith("unshare"):
+        pytest.skip("this kernel gives no namespaces")
+    assert (done.returncode, "still there" in done.stdout) == (143, False), done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("name", ["migrate", "web", "worker", "bot"])
 def test_every_line_of_dot_env_reaches_a_container_but_for_where_it_listens_and_keeps(name: str) -> None:
     service = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"][name]
@@ -37,8 +62,9 @@ def test_the_image_is_built_from_the_lock_and_does_not_run_as_root() -> None:
     text = (ROOT / "Dockerfile").read_text()
     assert "--require-hashes" in text
     assert "--compile-bytecode" in text
-    assert re.search(r"^USER parley", text, re.MULTILINE)
-    assert text.index("USER parley") < text.index("CMD")
+    assert re.search(r"^USER 10001:10001$", text, re.MULTILINE), "a number: Kubernetes cannot judge a name"
+    assert text.index("USER 10001") < text.index("CMD")
+    assert "# syntax" not in text, "it would be fetched from a registry before anything else"
 
 
 @pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt", "requirements-uv.txt"])

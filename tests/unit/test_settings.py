@@ -86,13 +86,23 @@ def test_only_the_web_process_has_a_pool(tmp_path: Path) -> None:
 
 def test_deploy_checks_find_nothing() -> None:
     variables = {"DEBUG": "false", "SECRET_KEY": os.urandom(40).hex(), "ALLOWED_HOSTS": "parley.example.org"}
+    variables["TRUSTED_PROXIES"] = "1"
     code = (
         "from django.core.management import call_command; import django; django.setup();"
         "call_command('check', deploy=True, fail_level='WARNING')"
     )
     finished = run(code, **variables, DATABASE_URL="postgresql://db.example.org/parley")
     assert finished.returncode == 0, finished.stderr
-    assert "no issues (0 silenced)" in finished.stdout
+    assert "no issues (1 silenced)" in finished.stdout  # security.W021: HSTS_PRELOAD is off
+
+
+def test_a_password_beside_the_url_needs_no_quoting() -> None:
+    password = setting(
+        "settings.DATABASES['default']['PASSWORD']",
+        DATABASE_URL="postgresql://parley@db.example.org/parley",
+        DATABASE_PASSWORD="a/b#c%d@e",
+    )
+    assert password == "a/b#c%d@e"
 
 
 @pytest.mark.parametrize(

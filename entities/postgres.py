@@ -152,8 +152,14 @@ def run(name: str, arguments: Sequence[str], *, database: str, heard: Say | None
         raise ToolError(f"{name} failed: {' | '.join(blamed or last) or f'exit code {code}'}")
 
 
-def manage(*arguments: str, database: str, folder: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
-    """One of our own commands, in a process of its own, on another database."""
+def manage(
+    *arguments: str, database: str, folder: Path = ROOT, text: str = "", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """One of our own commands, in a process of its own, on another database.
+
+    Django looks for its own options in every argument: what people wrote is handed over as `text`, on standard input,
+    or behind the equals sign of an option.
+    """
     from django.conf import settings
 
     return subprocess.run(
@@ -166,7 +172,7 @@ def manage(*arguments: str, database: str, folder: Path = ROOT, **variables: str
             **variables,
             "DATABASE_URL": url(database),
         },
-        stdin=subprocess.DEVNULL,
+        input=text,
         capture_output=True,
         text=True,
         check=False,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 from django.db import DatabaseError, connection
+from psycopg.conninfo import make_conninfo
 
 from agents import audit
 from config.columns import clock
@@ -77,7 +78,14 @@ def fill(admin: Connection, database: str, path: Path, *, say: Say | None = None
             say(f"  {done}  {line.rpartition('table ')[2]}")
 
     with _contents(admin, path) as contents:
-        arguments = ["--no-owner", "--verbose", "--exit-on-error", "--jobs=2", *contents, f"--dbname={database}"]
+        arguments = [
+            "--no-owner",
+            "--verbose",
+            "--exit-on-error",
+            "--jobs=2",
+            *contents,
+            f"--dbname={make_conninfo(dbname=database)}",
+        ]
         postgres.run("pg_restore", [*arguments, str(path)], database=database, heard=heard)
 
 

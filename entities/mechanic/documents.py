@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import keyword
 import re
+import sys
 import tomllib
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
@@ -155,6 +156,8 @@ def check(document: Document) -> Iterator[str]:
     """Every reason why this cannot be done."""
     if not (document.add_table or document.add_column or document.add_choice or document.add_index):
         yield _("The document asks for nothing.")
+    if document.title.startswith("-"):
+        yield _("The title must not begin with a dash.")
     reserved, relations = _reserved(), _relations()
     tables: dict[str, set[str]] = {}
     for table in document.add_table:
@@ -245,8 +248,24 @@ def _default(column: Column, where: str) -> Iterator[str]:
         yield _("%(where)s: the default is none of the choices.") % {"where": where}
     elif column.type == "string" and len(str(column.default)) > column.max_length:
         yield _("%(where)s: the default is longer than the column.") % {"where": where}
-    elif column.type == "integer" and abs(int(column.default)) > 2**31 - 1:
-        yield _("%(where)s: the default does not fit; use bigint.") % {"where": where}
+    elif not isinstance(column.default, str) and not abs(column.default) <= _largest(column):
+        yield (
+            _("%(where)s: the default does not fit; use bigint.") % {"where": where}
+            if (column.type == "integer")
+            else _("%(where)s: the default does not fit.") % {"where": where}
+        )
+
+
+def _largest(column: Column) -> float:
+    """The largest value of a column's type; infinity and `nan` are above every one."""
+    match column.type:
+        case "integer":
+            return 2**31 - 1
+        case "bigint":
+            return 2**63 - 1
+        case "decimal":
+            return 10 ** max(column.digits - column.decimals, 0)
+    return sys.float_info.max
 
 
 def _choice(choice: AddChoice) -> Iterator[str]:

@@ -72,7 +72,7 @@ def _left_out(folder: str, names: list[str]) -> set[str]:
 def draft(files: dict[str, str], title: str) -> Draft:
     """The migrations for these model files, and their SQL."""
     with copy_with(files) as folder:
-        done = postgres.manage("mechanic", "draft", "--title", title, database=postgres.name_of_ours(), folder=folder)
+        done = postgres.manage("mechanic", "draft", text=title, database=postgres.name_of_ours(), folder=folder)
         if done.returncode:
             said = [line for line in done.stderr.splitlines() if line.strip()]
             raise DraftError(" | ".join(said[-4:])[:2000] or "The draft ended without a word.")

@@ -75,7 +75,7 @@ def commit(paths: Sequence[str], message: str) -> tuple[str, str]:
     if not _git("diff", "--cached", "--quiet", "--", *paths).returncode:
         return head(), ""  # an earlier run came as far as this
     author = () if _git("config", "user.email").stdout.strip() else AUTHOR
-    done = _git(*author, "commit", "--quiet", "--no-verify", "-m", message, "--", *paths)
+    done = _git(*author, "commit", "--quiet", "--no-verify", f"--message={message}", "--", *paths)
     return ("", f"Not committed: {_said(done)}") if done.returncode else (head(), "")
 
 

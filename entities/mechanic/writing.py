@@ -63,11 +63,15 @@ def _new_file(table: AddTable, document: Document, known: Models) -> str:
         *_listed("indexes", indexes),
     ]
     body = "\n".join([*fields, "", "    class Meta:", *meta])
-    described = said.replace("\\", "").replace('"', "'")
-    head = "\n".join([f'"""{described}"""', "", *IMPORTS])
-    one = f'class {name}(Entity):\n    """One of the {plural.replace(chr(34), chr(39))}."""\n\n{body}\n'
+    head = "\n".join([f'"""{_in_quotes(said)}"""', "", *IMPORTS])
+    one = f'class {name}(Entity):\n    """One of the {_in_quotes(plural)}."""\n\n{body}\n'
     text = "\n\n\n".join([head, *(choice.rstrip("\n") for choice in choices), one])
     return _without_unused(text)
+
+
+def _in_quotes(said: str) -> str:
+    """A text as a docstring has it: without quotes that would end it, and escapes."""
+    return said.replace("\\", "").replace('"', "'")
 
 
 def _listed(name: str, items: Sequence[str]) -> list[str]:

@@ -65,6 +65,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "no such type": (column(type="money"), "Input should be"),
     "wrong default": (column(type="integer", default="many"), "the default is no integer"),
     "default too large": (column(type="integer", default=2**31), "use bigint"),
+    "default of 400 digits": (column(type="decimal", default=10**400), "does not fit"),
+    "default beyond bigint": (column(type="bigint", default=2**63), "does not fit"),
+    "default beyond digits": (column(type="decimal", digits=4, decimals=2, default=101), "does not fit"),
+    "default infinite": ('title = "A wish"\n[[add_column]]\ntable = "notes"\nname = "x"\ntype = "float"\ndefault = inf',
+                         "does not fit"),
     "default too long": (column(type="string", max_length=2, default="abc"), "longer than the column"),
     "capitals": (column(name="Birthday"), "small letters"),
     "two underscores": (column(name="a__b"), "small letters"),
@@ -129,6 +134,14 @@ def test_what_it_writes_is_what_the_formatter_would_leave(columns: list[Any], la
             input=text, capture_output=True, text=True, check=True, cwd=ROOT,
         )  # fmt: skip
         assert text == formatted.stdout
+
+
+def test_texts_that_look_like_escapes_are_texts() -> None:
+    odd = r"\N{nothing} \u12 \x \""
+    table = {"name": "xplaces", "singular": "xplace", "columns": [{"name": "x", "type": "text", "label": odd}]}
+    wanted = Document.model_validate(asked(add_table=[{**table, "label": odd, "plural": odd, "description": odd}]))
+    tree = ast.parse(writing.files(wanted, {}, {})["xplaces"])
+    assert odd.strip() in [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
 
 
 @settings(max_examples=200, deadline=None)

@@ -41,14 +41,14 @@ class Command(BaseCommand):
         for verb, (says, _function) in VERBS.items():
             steps.add_parser(verb, help=says).add_argument("change", nargs="?", default="latest")
         steps.add_parser("status", help="every change, or one of them whole").add_argument("change", nargs="?")
-        steps.add_parser("draft", help=argparse.SUPPRESS).add_argument("--title", required=True)
+        steps.add_parser("draft", help=argparse.SUPPRESS)  # its title comes on standard input
         for one in steps.choices.values():
             one.add_argument("--by", default="command", help="who, for the record")
 
     def handle(self, *, step: str, **options: Any) -> None:
         try:
             if step == "draft":
-                made = drafting.make(options["title"])
+                made = drafting.make(sys.stdin.read().strip())
                 self.stdout.write(json.dumps({"migrations": made.migrations, "sql": made.sql}))
             elif step == "status":
                 self._status(options["change"])

@@ -56,6 +56,35 @@ MISSING = (
     "GRANT parley_client TO {role} WITH INHERIT FALSE, SET TRUE; and then `manage.py migrate` again."
 )
 
+# Functions with their owner's rights resolve names in their own schema, and what a caller made temporarily comes last:
+# it is searched first where the path does not name it. Triggers fire without the right to execute them. Only the
+# database's owner may revoke temporary tables from everybody, and a database of ours is used by nobody else.
+CLOSE_DEFINERS = """
+DO $$
+DECLARE
+    definer record;
+BEGIN
+    FOR definer IN SELECT p.oid::regprocedure AS name, format('pg_catalog, %I, pg_temp', n.nspname) AS path,
+            p.proconfig, p.proacl, p.proowner
+        FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+        WHERE p.prosecdef AND n.nspname = current_schema() AND pg_has_role(p.proowner, 'USAGE')
+            AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
+    LOOP
+        IF NOT coalesce(definer.proconfig, '{}') @> ARRAY['search_path=' || definer.path] THEN
+            EXECUTE format('ALTER FUNCTION %s SET search_path = %s', definer.name, definer.path);
+        END IF;
+        IF EXISTS (SELECT FROM aclexplode(coalesce(definer.proacl, acldefault('f', definer.proowner)))
+                WHERE grantee = 0) THEN
+            EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', definer.name);
+        END IF;
+    END LOOP;
+    IF has_database_privilege('public', current_database(), 'TEMPORARY') AND EXISTS (SELECT FROM pg_database
+            WHERE datname = current_database() AND pg_get_userbyid(datdba) = current_user) THEN
+        EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+    END IF;
+END $$
+"""
+
 
 class IsolationWarning(UserWarning):
     """Row-level security for API keys cannot be set up in this database."""
@@ -80,7 +109,9 @@ def make_client_role(cursor: CursorWrapper) -> bool:
 
 
 def heal(cursor: CursorWrapper) -> None:
-    """Give the client its rights on every protected table again, in case its role came later or a restore lost them."""
+    """After every migrate: close the functions that run as their owner, and give the client its rights on every
+    protected table again, in case its role came later or a restore lost them."""
+    cursor.execute(CLOSE_DEFINERS)
     if not _may_enter(cursor):
         return
     cursor.execute(

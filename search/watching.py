@@ -14,6 +14,7 @@ from django.db import connections, transaction
 from django.db.backends.utils import CursorWrapper
 from psycopg import sql
 
+from config import rls
 from search.declarations import Searchable, declared
 
 log = structlog.get_logger(__name__)
@@ -34,7 +35,7 @@ END $$
 # With the owner's rights: whoever may delete the row may not be allowed to touch the index.
 FORGET = """
 CREATE OR REPLACE FUNCTION {forget}() RETURNS trigger LANGUAGE plpgsql
-SECURITY DEFINER SET search_path FROM CURRENT AS $$
+SECURITY DEFINER AS $$
 BEGIN
     PERFORM search_forget({type}, (SELECT array_agg(id) FROM gone));
     RETURN NULL;
@@ -74,6 +75,7 @@ def watch(using: str = "default") -> list[str]:
         for table in missing:
             with transaction.atomic(using=using):
                 _install(cursor, wanted[table], first=table not in installed)
+                cursor.execute(rls.CLOSE_DEFINERS)
     if missing:
         log.info("tables watched for the search index", tables=missing)
     return missing

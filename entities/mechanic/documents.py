@@ -264,7 +264,7 @@ def _largest(column: Column) -> float:
         case "bigint":
             return 2**63 - 1
         case "decimal":
-            return 10 ** max(column.digits - column.decimals, 0)
+            return float(10 ** max(column.digits - column.decimals, 0))
     return sys.float_info.max
 
 

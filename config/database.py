@@ -11,6 +11,7 @@ import pwd
 import shlex
 import shutil
 import socket
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -113,7 +114,9 @@ class Cluster:
         plain = str(self.place).replace("/", "").replace("-", "").replace("_", "").replace(".", "").isalnum()
         if plain and len(os.fsencode(self.place / f".s.PGSQL.{PORT}")) <= SOCKET_LIMIT:
             return self.place
-        return Path("/tmp") / f"parley-{os.geteuid()}-{_short(self.home)}"  # noqa: S108  made 0700 and checked below
+        if os.geteuid() == 0:
+            return ROOT_HOME / f"socket-{_short(self.home)}"  # where nobody else can make a folder
+        return Path("/tmp") / f"parley-{os.geteuid()}-{_short(self.home)}"  # noqa: S108  made or proved in _make_folders
 
     @property
     def url(self) -> str:
@@ -140,6 +143,7 @@ class Cluster:
                 _drop_if_stale(lock)
             settings = [
                 f"unix_socket_directories={self.socket_folder}",
+                "unix_socket_permissions=0700",
                 f"port={PORT}",
                 "listen_addresses=",
                 *self.options,
@@ -153,15 +157,32 @@ class Cluster:
             self._run("pg_ctl", "stop", "-w", f"-t{STOPPED_WITHIN}", "-s", "-m", mode)
 
     def _make_folders(self) -> None:
-        for folder in {self.place, self.socket_folder}:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if os.geteuid() == 0:
-                self.account.give(folder)
-            elif folder.stat().st_uid != os.geteuid():
+        self.place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.geteuid() == 0:
+            self.account.give(self.place)
+        elif self.place.stat().st_uid != os.geteuid():
+            raise EmbeddedServerError(
+                f"{self.place} belongs to another user, so the database cannot be kept there: "
+                "remove it, run as its owner, or set DATA_DIR to a folder of your own."
+            )
+        self.place.chmod(0o700)
+        if self.socket_folder != self.place:
+            self._make_socket_folder()
+
+    def _make_socket_folder(self) -> None:
+        """Made by us, or as we would have made it: whoever may write there becomes the database's superuser."""
+        folder = self.socket_folder
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            found = folder.lstat()
+            if found.st_uid not in {os.geteuid(), self.account.uid} or found.st_mode != stat.S_IFDIR | 0o700:
                 raise EmbeddedServerError(
-                    f"{folder} belongs to another user, so the database cannot be kept there: "
-                    "remove it, run as its owner, or set DATA_DIR to a folder of your own."
-                )
+                    f"{folder} is not a private folder of the account that runs the database, so its socket is not put "
+                    "there: remove it, or set DATA_DIR to a short path."
+                ) from None
+        self.account.give(folder)
 
     def _initialise(self) -> None:
         """Make the data folder in one visible step: a first start that was killed leaves nothing half-made."""

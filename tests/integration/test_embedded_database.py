@@ -166,3 +166,61 @@ def test_the_server_does_not_run_as_root() -> None:
     with throwaway() as cluster:
         assert postmaster(cluster).uids().effective != 0
         assert Account.for_folder(cluster.data).uid == postmaster(cluster).uids().effective
+
+
+# --- the folder of the socket, where the path of the data is too long for one ---
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch, home: Path) -> Iterator[tuple[Cluster, Path]]:
+    """A cluster whose socket goes into a folder that somebody has made before."""
+    cluster = Cluster(home / ("x" * 90), FAST)
+    folder = home / "socket"
+    monkeypatch.setattr(Cluster, "socket_folder", folder)
+    yield cluster, folder
+    cluster.stop("immediate")
+
+
+@pytest.mark.parametrize("made", ["open", "linked", "foreign", "file"])
+def test_a_socket_folder_that_is_not_private_is_refused(
+    taken: tuple[Cluster, Path], made: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, folder = taken
+    owner = cluster.account.uid if cluster.account.uid is not None else os.geteuid()
+    if made == "linked":
+        (folder.parent / "theirs").mkdir(mode=0o700)
+        folder.symlink_to(folder.parent / "theirs")
+    elif made == "file":
+        folder.touch()
+    else:
+        folder.mkdir(mode=0o700)
+    if made == "open":
+        folder.chmod(0o777)
+    if os.geteuid() == 0 and made != "foreign":
+        os.chown(folder, owner, -1)
+    elif made == "foreign" and os.geteuid():
+        monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    with pytest.raises(EmbeddedServerError, match="is not a private folder"):
+        cluster.start()
+    assert not cluster.answers
+
+
+def test_its_own_socket_folder_is_used_again(taken: tuple[Cluster, Path]) -> None:
+    cluster, folder = taken
+    for _ in range(2):
+        cluster.start()
+        assert one(cluster, "SELECT 1") == 1
+        cluster.stop()
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_nobody_else_may_use_the_socket(home: Path) -> None:
+    with held(Cluster(home / "pg", FAST)) as cluster:
+        assert (cluster.socket_folder / ".s.PGSQL.5432").stat().st_mode & 0o077 == 0
+        cluster.place.chmod(0o755)
+    with held(cluster):
+        assert cluster.place.stat().st_mode & 0o777 == 0o700
+
+
+def test_as_root_the_socket_is_where_only_root_makes_folders(home: Path) -> None:
+    cluster = Cluster(home / ("y" * 90) / "pg", FAST)
+    expected = database.ROOT_HOME if os.geteuid() == 0 else Path(tempfile.gettempdir())
+    assert cluster.socket_folder.parent == expected

@@ -194,9 +194,9 @@ def test_a_socket_folder_that_is_not_private_is_refused(
         folder.mkdir(mode=0o700)
     if made == "open":
         folder.chmod(0o777)
-    if os.geteuid() == 0 and made != "foreign":
-        os.chown(folder, owner, -1)
-    elif made == "foreign" and os.geteuid():
+    if os.geteuid() == 0:
+        os.chown(folder, owner + (made == "foreign"), -1)
+    elif made == "foreign":
         monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
     with pytest.raises(EmbeddedServerError, match="is not a private folder"):
         cluster.start()

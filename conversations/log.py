@@ -19,6 +19,7 @@ from django.db import DataError, IntegrityError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from agents import audit
+from config.columns import readable
 from config.statements import ask
 from conversations import unanswered
 from conversations.models import Fate
@@ -27,6 +28,7 @@ from conversations.tally import RefusedError, counts_refusals
 log = structlog.get_logger(__name__)
 
 Json = Mapping[str, Any]
+COLUMNS = frozenset({"role", "content", "metadata", "external_id", "author"})  # of a message in a list
 encode = json.JSONEncoder(default=DjangoJSONEncoder().default).encode  # made once: json.dumps makes one per call
 
 APPEND = """
@@ -203,7 +205,14 @@ def save_session(conversation_id: UUID, messages: Sequence[Json]) -> list[Entry]
                 )
         if len(messages) < len(stored):
             raise HistoryConflictError(f"The list has {len(messages)} messages, but {len(stored)} are stored.")
-        return append_many(conversation_id, messages[len(stored) :]) if len(messages) > len(stored) else []
+        new = [_whole(message) for message in messages[len(stored) :]]
+        return append_many(conversation_id, new) if new else []
+
+
+def _whole(message: Json) -> Json:
+    """What has no column of its own, like the list's ids and times, stays in the metadata."""
+    rest = {name: value for name, value in message.items() if name not in COLUMNS}
+    return {**message, "metadata": {**rest, **(message.get("metadata") or {})}} if rest else message
 
 
 def _lock(cursor: CursorWrapper, conversation_id: UUID) -> None:
@@ -219,7 +228,7 @@ def _json(metadata: Json | None) -> str:
 
 def _parsed(metadata: str) -> dict[str, Any]:
     """Django leaves jsonb as text; most of it is empty."""
-    parsed: dict[str, Any] = {} if metadata == "{}" else json.loads(metadata)
+    parsed: dict[str, Any] = {} if metadata == "{}" else readable(metadata)
     return parsed
 
 

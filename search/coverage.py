@@ -58,6 +58,18 @@ def recount_where_due() -> None:
             recount(space)
 
 
+NOT_INDEXED = "SELECT count(*) FROM (SELECT FROM search_pending LIMIT %s) AS waiting"
+MANY = 1_000_000  # as many are counted
+
+
+def not_indexed_yet() -> str:
+    """How many changed texts nobody can find yet, in words for a terminal; empty where there are none."""
+    with connection.cursor() as cursor:
+        cursor.execute(NOT_INDEXED, [MANY])
+        number = int(cursor.fetchone()[0])
+    return f"{number:,} {'text is' if number == 1 else 'texts are'} not indexed yet." if number else ""
+
+
 def of(space: Space | None) -> Coverage:
     """As last counted."""
     if space is None:

@@ -125,7 +125,8 @@ def get(batch_id: UUID) -> ImportBatch:
 def rules_of(batch: ImportBatch) -> Rules:
     """As its source was read, roles that were named by hand included."""
     roles = dict(pair.split("=", 1) for pair in batch.options.get("role", []))
-    return Rules.made(roles, ZoneInfo(batch.options.get("timezone", "UTC")))
+    zone = ZoneInfo(batch.options.get("timezone", "UTC"))
+    return Rules.made(roles, zone, longest=batch.options.get("longest"))
 
 
 def open_rejects(batch: ImportBatch) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -28,6 +28,7 @@ FIELDS: Fields = {
     "id": ("id", "message_id", "messageId", "uuid"),
     "author": ("author", "name"),
 }
+REPLIES = "children"  # as LibreChat writes them
 LISTS = ("messages", "conversation", "conversations", "dialog", "dialogue", "history", "turns", "utterances")
 NAMES = Names(FIELDS)
 MISSING = object()
@@ -113,13 +114,7 @@ def _take_inside(rest: dict[str, Any], name: str) -> Any:
 
 def messages_in(value: Any) -> list[Any] | None:
     """The list of messages a blob is, encoded twice or wrapped in an object as it may be; None where it is none."""
-    for _ in range(2):  # a text in JSON that holds JSON
-        if not isinstance(value, str):
-            break
-        try:
-            value = loads(value)
-        except ValueError:
-            return None
+    value = _decoded(value)
     if value is None:
         return []
     if isinstance(value, dict):
@@ -131,7 +126,45 @@ def records_in(value: Any, chat: Chat, names: Names = NAMES) -> Iterator[Record 
     """Every message of a blob, in its order."""
     messages = messages_in(value)
     if messages is None:
-        yield Broken(RejectReason.NOT_A_LIST, "the whole list", type(value).__name__, value, chat)
+        yield Broken(RejectReason.NOT_A_LIST, "the whole list", _kind(_decoded(value)), value, chat)
         return
-    for position, message in enumerate(messages):
-        yield record_of(message, chat, position, names)
+    for position, (message, shown) in enumerate(unfolded(messages)):
+        yield record_of(message, chat, position, names) if shown else replaced(message, chat, position)
+
+
+def unfolded(messages: Iterable[Any]) -> Iterator[tuple[Any, bool]]:
+    """Messages with the replies that stand in them, each with whether it was shown: of several the latest is."""
+    for message in messages:
+        waiting = [(message, True)]
+        while waiting:
+            one, shown = waiting.pop()
+            replies = one.get(REPLIES) if isinstance(one, dict) else None
+            if not isinstance(replies, list) or not all(isinstance(reply, dict) for reply in replies):
+                yield one, shown
+                continue
+            yield {name: value for name, value in one.items() if name != REPLIES}, shown
+            latest = len(replies) - 1
+            waiting += [(reply, shown and number == latest) for number, reply in reversed(list(enumerate(replies)))]
+
+
+def replaced(message: Any, chat: Chat, position: int) -> Broken:
+    """An answer that another one took the place of."""
+    return Broken(RejectReason.BRANCH, f"message {position}", "an answer that was replaced", message, chat)
+
+
+def _decoded(value: Any) -> Any:
+    """What a text holds that is JSON, once or twice; what is no JSON stays the text it is."""
+    for _ in range(2):
+        if not isinstance(value, str):
+            break
+        try:
+            value = loads(value)
+        except ValueError:
+            break
+    return value
+
+
+def _kind(value: Any) -> str:
+    """As JSON calls it."""
+    names = {dict: "an object", str: "a text", bool: "true or false", int: "a number", float: "a number"}
+    return names.get(type(value), type(value).__name__)

@@ -11,6 +11,7 @@ from hashlib import sha256
 from math import isfinite
 from typing import Any
 
+from config.columns import deeper_than
 from conversations.legacy.moments import parse
 from conversations.legacy.records import Broken, Clean, Record
 from conversations.models import RejectReason, Role
@@ -19,7 +20,9 @@ from conversations.models.message import EXTERNAL_ID_LENGTH
 # What PostgreSQL cannot hold in a text: NUL, and halves of a surrogate pair.
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 INSTEAD = "\N{REPLACEMENT CHARACTER}"
-LONGEST = 256 * 1024 * 1024  # characters; a text of PostgreSQL ends at 1 GB, an index entry of it earlier
+LONGEST = 1024 * 1024  # characters, unless --longest says more: what the API takes, and a page can show
+MOST = 256 * 1024 * 1024  # of --longest; a text of PostgreSQL ends at 1 GB
+DEEPEST = 32  # levels of metadata, as in the API
 ORIGINAL_KEPT = 10_000  # characters of a repaired text that are kept as they were, in the metadata
 LONGEST_AUTHOR = 150
 ROLES: Mapping[str, str] = {
@@ -43,10 +46,14 @@ class Rules:
     roles: Mapping[str, str] = field(default_factory=lambda: ROLES)
     zone: tzinfo = UTC
     open_buffers: bool = True
+    longest: int = LONGEST
 
     @classmethod
-    def made(cls, roles: Mapping[str, str], zone: tzinfo, *, open_buffers: bool = True) -> Rules:
-        return cls({**ROLES, **{name.lower(): role for name, role in roles.items()}}, zone, open_buffers)
+    def made(
+        cls, roles: Mapping[str, str], zone: tzinfo, *, open_buffers: bool = True, longest: int | None = None
+    ) -> Rules:
+        named = {name.lower(): role for name, role in roles.items()}
+        return cls({**ROLES, **named}, zone, open_buffers, longest or LONGEST)
 
 
 def clean(record: Record, rules: Rules) -> Clean | Broken:
@@ -54,7 +61,8 @@ def clean(record: Record, rules: Rules) -> Clean | Broken:
     named = record.role
     role = rules.roles.get(named) if isinstance(named, str) else None
     if role is None:
-        role = rules.roles.get(named.strip().lower()) if isinstance(named, str) else None
+        name = named if isinstance(named, str) else escaped(named) if isinstance(named, bool | int) else ""
+        role = rules.roles.get(name.strip().lower())
         if role is None:
             return refused(record, RejectReason.ROLE, f"role {_short(named)}")
     content, metadata = record.content, record.metadata
@@ -63,9 +71,12 @@ def clean(record: Record, rules: Rules) -> Clean | Broken:
         content, metadata = _text_of(content, metadata)
         if content is None:
             return refused(record, RejectReason.CONTENT, f"content {_short(record.content)}")
-    if len(content) > LONGEST:
-        return refused(record, RejectReason.TOO_LARGE, f"{len(content)} characters")
+    if len(content) > rules.longest:
+        return refused(record, RejectReason.TOO_LARGE, f"{len(content)} characters: --longest {len(content)}")
     told: dict[str, Any] = {}
+    if metadata and deeper_than(DEEPEST, metadata):
+        notes.append("deep")
+        metadata, told = _flattened(metadata)
     if not fits(content):
         told |= _repaired(content, notes)
         content = UNSTORABLE.sub(INSTEAD, content)
@@ -133,7 +144,10 @@ def storable(value: Any) -> str:
 
 def escaped(value: Any) -> str:
     """JSON text in which everything is visible, also what a database could not store."""
-    return json.dumps(value, ensure_ascii=True, default=str)
+    try:
+        return json.dumps(value, ensure_ascii=True, default=str)
+    except RecursionError:
+        return json.dumps(f"{type(value).__name__}: nested too deeply")
 
 
 def _scrubbed(value: Any) -> Any:
@@ -144,6 +158,18 @@ def _scrubbed(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_scrubbed(inner) for inner in value]
     return str(value) if isinstance(value, float) and not isfinite(value) else value
+
+
+def flattened(metadata: dict[str, Any]) -> dict[str, Any]:
+    """The same where every value that is nested too deeply to be shown is JSON text, under `import.metadata`."""
+    flat, told = _flattened(metadata)
+    return {**flat, "import": told} if told else flat
+
+
+def _flattened(metadata: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    deep = {name: value for name, value in metadata.items() if deeper_than(DEEPEST - 1, value)}
+    flat = {name: value for name, value in metadata.items() if name not in deep}
+    return flat, {"metadata": escaped(deep)} if deep else {}
 
 
 def _repaired(content: str, notes: list[str]) -> dict[str, Any]:

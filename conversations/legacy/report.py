@@ -16,6 +16,7 @@ EXAMPLES = 3  # of each problem
 REPAIRS = {
     "nul": gettext_lazy("NUL characters were replaced"),
     "surrogate": gettext_lazy("halves of characters were replaced"),
+    "deep": gettext_lazy("metadata nested too deeply were stored as text"),
     "time": gettext_lazy("no time that can be read: the time of the message before it was taken"),
     "erased": gettext_lazy("erased here before: not brought again"),
     "closed": gettext_lazy("the chat goes on in another conversation: this one is closed"),

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db import connection
 
-from conversations.legacy.cleaning import INSTEAD, UNSTORABLE, storable
+from conversations.legacy.cleaning import INSTEAD, UNSTORABLE, flattened, storable
 from conversations.legacy.moments import parse
 from conversations.legacy.people import as_number, user_number
 from conversations.legacy.records import Chat, Clean
@@ -158,8 +158,12 @@ def _row(home: Home, chat: Chat, id_: UUID, said: datetime | None) -> dict[str, 
         "id": id_, "key": chat.key, "user_id": user, "chat_id": as_number(chat.chat_id),
         "channel": chat.channel or home.channel, "title": UNSTORABLE.sub(INSTEAD, str(chat.title))[:TITLE],
         "mode": Mode.AUTO if chat.live else Mode.CLOSED, "step": min(chat.step, 2**31 - 1),
-        "metadata": {**chat.metadata, "import": told}, "created_at": created,
+        "metadata": _with(flattened(chat.metadata), told), "created_at": created,
     }  # fmt: skip
+
+
+def _with(metadata: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+    return {**metadata, "import": {**metadata.get("import", {}), **told}}
 
 
 def _close_all_but_one(cursor: Any, rows: list[dict[str, Any]]) -> None:

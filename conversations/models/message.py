@@ -7,7 +7,7 @@ from django.db.models import Q
 from django.db.models.functions import Length
 from django.utils.translation import gettext_lazy as _
 
-from config.columns import clock, is_json_object, new_id
+from config.columns import ReadableJSONField, clock, is_json_object, new_id
 from conversations.models.conversation import Conversation
 
 EXTERNAL_ID_LENGTH = 255
@@ -46,7 +46,7 @@ class Message(models.Model):
         output_field=models.IntegerField(),
         db_persist=True,
     )
-    metadata = models.JSONField(_("metadata"), default=dict, db_default={}, blank=True)
+    metadata = ReadableJSONField(_("metadata"), default=dict, db_default={}, blank=True)
     external_id = models.CharField(  # noqa: DJ001  absent is not the same as an empty name
         _("external id"), max_length=EXTERNAL_ID_LENGTH, null=True, blank=True
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import Client
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +20,8 @@ from conversations.legacy import cleaning, retrying
 from conversations.legacy.cleaning import Rules
 from conversations.models import Conversation, ImportBatch, ImportReject, ImportStatus, Message, MessageBuffer
 from conversations.reconcile import account
+from tests import raw
+from tests.api import Caller
 from tests.conversing import agent, quiet
 from tests.old_world import BLOBS, FLAT, SESSIONS, Old, bring, file, old_database, reasons, said
 
@@ -177,13 +180,15 @@ def test_a_blob_that_is_no_list_is_kept(old: Old) -> None:
 
 def test_a_message_of_fifty_megabytes_is_stored_whole(tmp_path: Path) -> None:
     size = 50 * 1024 * 1024
-    bring(file(tmp_path, [{"role": "user", "content": "x" * size}]))
+    bring(file(tmp_path, [{"role": "user", "content": "x" * size}]), rules=Rules.made({}, UTC, longest=size))
     assert Message.objects.values_list("character_count", flat=True).get() == size
 
 
-def test_a_message_beyond_all_measure_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cleaning, "LONGEST", 10)
-    assert reasons(one(tmp_path, {"role": "user", "content": "x" * 11})) == ["too_large"]
+def test_a_message_beyond_what_a_page_can_show_is_rejected_with_the_way_in(tmp_path: Path) -> None:
+    longest = cleaning.LONGEST
+    message = {"role": "user", "content": "x" * (longest + 1)}
+    assert reasons(one(tmp_path, message)) == ["too_large"]
+    assert f"--longest {longest + 1}" in ImportReject.objects.get().detail
 
 
 def test_bytes_that_are_no_utf8_are_repaired(tmp_path: Path) -> None:
@@ -258,6 +263,78 @@ def test_buffers_can_be_left_to_the_old_system(old: Old) -> None:
     bring(old.url, "conversations", rules=Rules(open_buffers=False))
     assert said() == [("user", "wait")]
     assert not MessageBuffer.objects.exists()
+
+
+def nested(levels: int) -> Any:
+    value: Any = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def test_metadata_nested_too_deeply_to_be_shown_are_stored_as_text(tmp_path: Path, staff: Client) -> None:
+    """What no page, no answer and no index could read would stay unreadable: messages are never changed."""
+    deep = {"role": "user", "content": "tea", "x": nested(300), "y": nested(20)}
+    batch = one(tmp_path, deep)
+    assert batch.report["problems"]["deep"]["count"] == 1
+    message = Message.objects.get(content="tea", import_id=batch.pk)
+    assert message.metadata["y"] == nested(20)
+    assert json.loads(message.metadata["import"]["metadata"]) == {"x": nested(300)}
+    assert readers(message, staff) == {200}
+
+
+@pytest.mark.parametrize("levels", [100, 300, 960, 5_000])
+def test_a_row_that_somebody_nested_without_end_hides_no_other(levels: int, staff: Client) -> None:
+    conversation = sessions.open(1)[0].pk
+    log.append(conversation, "user", "before")
+    with raw.connect() as db:
+        deep = '{"x": ' + "[" * levels + "]" * levels + "}"
+        db.execute("SELECT append_message(%s, 'user', 'deep', %s::jsonb)", [conversation, deep])
+    message = Message.objects.get(content="deep", conversation_id=conversation)
+    assert "unreadable" in message.metadata
+    assert [entry.content for entry in log.history(conversation)] == ["before", "deep"]
+    assert readers(message, staff) == {200}
+
+
+def readers(message: Message, staff: Client) -> set[int]:
+    chat = message.conversation_id
+    return {
+        Caller().call("GET", f"/sessions/{chat}/messages").status_code,
+        staff.get(f"/admin/conversations/conversation/{chat}/change/").status_code,
+    }
+
+
+def test_replies_that_stand_in_their_message_are_read_and_those_replaced_are_told(tmp_path: Path) -> None:
+    """As LibreChat exports a tree."""
+    answers = [
+        {"messageId": "2", "sender": "assistant", "text": "replaced"},
+        {"messageId": "3", "sender": "assistant", "text": "shown", "children": [
+            {"messageId": "4", "sender": "user", "text": "thanks", "children": []}]},
+    ]  # fmt: skip
+    question = {"messageId": "1", "sender": "user", "text": "tea?", "children": answers}
+    batch = bring(file(tmp_path, {"conversationId": "c", "recursive": True, "messages": [question]}))
+    assert said(import_id=batch.pk) == [("user", "tea?"), ("assistant", "shown"), ("user", "thanks")]
+    assert reasons(batch) == ["branch"]
+
+
+def test_a_role_may_be_named_by_a_truth_or_a_number(tmp_path: Path) -> None:
+    messages = [{"role": False, "content": "a"}, {"role": True, "content": "b"}, {"role": 1, "content": "c"}]
+    named = {"false": "user", "true": "assistant", "1": "assistant"}
+    batch = bring(file(tmp_path, messages), rules=Rules.made(named, UTC))
+    assert said(import_id=batch.pk) == [("user", "a"), ("assistant", "b"), ("assistant", "c")]
+
+
+def test_columns_of_sessions_that_nobody_asked_for_stay_in_the_metadata(old: Old) -> None:
+    old.run(SESSIONS).run("ALTER TABLE chat_sessions ADD COLUMN model text DEFAULT 'gpt-4'")
+    batch = bring(old.session("a", [{"role": "user", "content": "x"}]).url)
+    message = Message.objects.get(import_id=batch.pk)
+    assert message.conversation.metadata["model"] == "gpt-4"
+
+
+def test_what_stands_in_place_of_a_list_is_named_as_json_names_it(old: Old) -> None:
+    old.run(SESSIONS).session("object", {"a": 1}).session("number", 7).session("text", "hi")
+    details = ImportReject.objects.filter(batch=bring(old.url)).values_list("detail", flat=True)
+    assert sorted(details) == ["a number", "a text", "an object"]
 
 
 def _small(most: int) -> Any:

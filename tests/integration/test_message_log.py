@@ -260,3 +260,10 @@ def test_one_live_conversation_per_chat() -> None:
     assert again != first
     with pytest.raises(log.ConversationNotFoundError):
         sessions.get(NOWHERE)
+
+
+def test_a_saved_list_keeps_the_times_and_ids_of_its_messages(conversation: UUID) -> None:
+    given = {"role": "user", "content": "a", "id": "m1", "timestamp": "2024-01-01T10:00:00Z", "metadata": {"b": 1}}
+    [entry] = log.save_session(conversation, [given])
+    assert entry.metadata == {"id": "m1", "timestamp": "2024-01-01T10:00:00Z", "b": 1}
+    assert log.save_session(conversation, [given]) == []

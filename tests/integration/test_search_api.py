@@ -196,3 +196,10 @@ def test_the_terminal_refuses_in_words(bag: BagOfWords) -> None:
     for arguments in (["x", "--limit", "0"], ["x", "--type", "secret"], ["x", "--filter", "after=soon"], ["x" * 2_001]):
         with pytest.raises(CommandError):
             terminal(*arguments)
+
+
+def test_the_terminal_tells_how_much_cannot_be_found_yet(bag: BagOfWords) -> None:
+    session = said(7, "The piano was heavy")
+    assert "not indexed" not in terminal("piano")
+    log.append(session, "user", "A second piano")
+    assert "1 text is not indexed yet" in terminal("piano")

@@ -21,7 +21,7 @@ SELECT s.key, s.user_id, s.chat_id, s.live, s.step, e.place,
     CASE WHEN e.place IS NULL OR e.place = 1 THEN s.head END, e.value, CASE WHEN e.place IS NULL THEN s.rest END
 FROM (
     SELECT {id} COLLATE "C" AS key, {user} AS user_id, {chat} AS chat_id, {live} AS live, {step} AS step,
-        json_build_array({title}, {created}, {metadata})::text AS head,
+        json_build_array({title}, {created}, {metadata}, {others})::text AS head,
         CASE WHEN {is_array} THEN {list} END AS list, CASE WHEN NOT {is_array} THEN t.{messages}::text END AS rest
     FROM {table} t ORDER BY 1
 ) AS s
@@ -98,10 +98,10 @@ class ChatSessions(Postgres):
 
     def _made(self, row: tuple[Any, ...]) -> Chat:
         key, user, chat_id, live, step, _place, head = row[:7]
-        title, created, metadata = json.loads(head)
+        title, created, metadata, others = json.loads(head)
         return Chat(
             key, user, chat_id, title or "", live=live == "t", step=_step(step), created=created,
-            metadata=_object(metadata),
+            metadata={**loads(others or "{}"), **_object(metadata)},
         )  # fmt: skip
 
     def total(self) -> int | None:
@@ -119,6 +119,7 @@ class ChatSessions(Postgres):
             "table": self._table(), "id": self.text("id"), "user": self.text("user_id"), "chat": self.text("chat_id"),
             "live": self._live(), "step": self.text("step"), "title": self.text("title"),
             "created": self.moment("created_at"), "metadata": self.text("metadata"), "messages": messages,
+            "others": self.others(),
             "list": sql.SQL("t.{}" if json_kind else "ARRAY[t.{}]").format(messages),
             "is_array": sql.SQL(is_array).format(messages),
             "elements": sql.SQL(f"{json_kind}_array_elements" if json_kind else "unnest"),

@@ -6,7 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from conversations.legacy.blob import FIELDS, LISTS, Fields, Names, has, look, record_of, records_in, take
+from conversations.legacy.blob import (
+    FIELDS,
+    LISTS,
+    Fields,
+    Names,
+    has,
+    look,
+    record_of,
+    records_in,
+    replaced,
+    take,
+    unfolded,
+)
 from conversations.legacy.errors import OptionError
 from conversations.legacy.json_stream import JsonStream, loads
 from conversations.legacy.records import Broken, Chat, Found, Place
@@ -101,8 +113,11 @@ class JsonMessages(JsonFile):
             if name in self.lists and stream.peek() == "[":
                 entered, chat = True, self._chat({**head, name: []}, name, 0)
                 yield chat
-                for position in stream.elements():
-                    yield record_of(stream.value(), chat, position, self.names)
+                values = (stream.value() for _ in stream.elements())
+                for position, (message, shown) in enumerate(unfolded(values)):
+                    yield (
+                        record_of(message, chat, position, self.names) if shown else replaced(message, chat, position)
+                    )
             else:
                 head[name] = stream.value()
         if not entered:

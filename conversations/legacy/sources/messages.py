@@ -76,7 +76,7 @@ class Messages(Postgres):
         return sql.SQL(QUERY).format(
             **{field: self.text(field) for field in has_text},
             user=self.text("user_id"), chat=self.text("chat_id"), chat_key=chat_key, user_key=user_key,
-            created=self.moment("created_at"), deleted=self.moment("deleted_at"), rest=self._others(),
+            created=self.moment("created_at"), deleted=self.moment("deleted_at"), rest=self.others(OWN),
             table=self._table(), order=self._order(), behind=behind,
         )  # fmt: skip
 
@@ -94,14 +94,6 @@ class Messages(Postgres):
         created = self.fields.get("created_at")
         keys = [sql.SQL("t.{}").format(sql.Identifier(name)) for name in (created, id_) if name]
         return sql.SQL(", ").join([*keys, sql.SQL("t.ctid").format()])
-
-    def _others(self) -> sql.Composed:
-        """Columns that no field takes go into the metadata."""
-        others = set(self.types) - set(self.fields.values()) - OWN
-        if not others:
-            return sql.SQL("NULL::text").format()
-        pairs = [sql.SQL("{}, t.{}").format(sql.Literal(name), sql.Identifier(name)) for name in sorted(others)]
-        return sql.SQL("json_strip_nulls(json_build_object({}))::text").format(sql.SQL(", ").join(pairs))
 
 
 def _object(text: str) -> dict[str, Any]:

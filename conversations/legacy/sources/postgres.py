@@ -115,6 +115,14 @@ class Postgres:
             return sql.SQL("NULL::text").format()
         return sql.SQL("t.{}::text").format(sql.Identifier(self.fields[field]))
 
+    def others(self, own: frozenset[str] = frozenset()) -> sql.Composed:
+        """Columns that no field takes go into the metadata."""
+        others = set(self.types) - set(self.fields.values()) - own
+        if not others:
+            return sql.SQL("NULL::text").format()
+        pairs = [sql.SQL("{}, t.{}").format(sql.Literal(name), sql.Identifier(name)) for name in sorted(others)]
+        return sql.SQL("json_strip_nulls(json_build_object({}))::text").format(sql.SQL(", ").join(pairs))
+
     def sort_key(self, field: str) -> sql.Composed:
         """Sorting as Python sorts, so that reading can go on behind a key."""
         return sql.SQL("coalesce({}, '') COLLATE \"C\"").format(self.text(field))

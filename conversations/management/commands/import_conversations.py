@@ -17,12 +17,13 @@ from conversations.channels import UnknownChannelError, channel
 from conversations.legacy import batches, retrying, undoing, verifying
 from conversations.legacy.batches import Terms
 from conversations.legacy.chunks import Chunk
-from conversations.legacy.cleaning import Rules
+from conversations.legacy.cleaning import LONGEST, MOST, Rules
 from conversations.legacy.detecting import KINDS, source_of
 from conversations.legacy.errors import LegacyError, OptionError
 from conversations.legacy.report import Report
 from conversations.legacy.sources import Options
 from conversations.models import ImportBatch, ImportStatus, Role
+from search import coverage
 
 LISTED = 20
 INTERRUPTED = 130  # as a shell says of a program that Ctrl-C ended
@@ -47,6 +48,7 @@ class Command(BaseCommand):
         )
         read.add_argument("--timezone", default="UTC", help="of times that name none, like Europe/Moscow")
         read.add_argument("--name", default="", help="of the source, where the next file will be called otherwise")
+        read.add_argument("--longest", type=int, metavar="CHARACTERS", help=f"of a message; default {LONGEST:,}")
         into = parser.add_argument_group("where it goes")
         into.add_argument("--channel", default="import", help="the channel people go on in, like telegram")
         into.add_argument("--agent", help="who answers them; without it, the default agent")
@@ -108,6 +110,8 @@ class Command(BaseCommand):
             raise CommandError(f"Import {batch.pk}: what is stored is not what was read. See its page in the admin.")
         what = "what could be read of it" if batch.rejected else "what was read"
         self.stdout.write(self.style.SUCCESS(f"Import {batch.pk} is done: every conversation is equal to {what}."))
+        if waiting := coverage.not_indexed_yet():
+            self.stdout.write(f"{waiting} The worker does it beside its other work.")
 
     def _show(self, report: Report) -> None:
         lines = list(report.lines())
@@ -133,7 +137,9 @@ class Command(BaseCommand):
         self.stdout.write(self.style.SUCCESS("Every conversation is equal to what was read."))
 
     def _retry(self, given: dict[str, Any], by: str) -> None:
-        rules = _terms(given).rules if given["role"] else batches.rules_of(batches.get(given["retry"]))
+        rules = (
+            _terms(given).rules if given["role"] or given["longest"] else batches.rules_of(batches.get(given["retry"]))
+        )
         stored, left = retrying.retry(given["retry"], rules, by=by)
         self.stdout.write(f"{stored:,} were stored, at the end of their conversations; {left:,} stay rejected.")
 
@@ -165,7 +171,11 @@ def _terms(given: dict[str, Any]) -> Terms:
     roles = _pairs(given["role"], "--role")
     if unknown := set(roles.values()) - set(Role.values):
         raise CommandError(f"There is no role {', '.join(sorted(unknown))}; there are {', '.join(Role.values)}.")
-    rules = Rules.made(roles, _zone(given["timezone"]), open_buffers=not given["leave_buffers"])
+    if given["longest"] is not None and not 1 <= given["longest"] <= MOST:
+        raise CommandError(f"--longest is from 1 to {MOST}.")
+    rules = Rules.made(
+        roles, _zone(given["timezone"]), open_buffers=not given["leave_buffers"], longest=given["longest"]
+    )
     kept = (
         "format",
         "table",
@@ -173,6 +183,7 @@ def _terms(given: dict[str, Any]) -> Terms:
         "role",
         "assistant",
         "timezone",
+        "longest",
         "name",
         "channel",
         "agent",

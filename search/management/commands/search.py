@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
 
 from config.text import plain
-from search import naming
+from search import coverage, naming
 from search.declarations import declared
 from search.query import DEGRADED, MODES, MOST, ExactCheck, Hit, Results, SearchError, exact_check, search
 
@@ -61,6 +61,8 @@ class Command(BaseCommand):
         covered = found.coverage
         told = f"{len(found.hits)} found in {found.took_ms:.0f} ms; {covered.embedded:,} of {covered.entries:,} entries"
         self.stdout.write(f"{told} can be found by meaning, all by word")
+        if waiting := coverage.not_indexed_yet():
+            self.stdout.write(self.style.WARNING(f"{waiting} They cannot be found."))
 
     def _tell_hit(self, number: int, hit: Hit, title: str) -> None:
         place = plain(title) or f"{hit.entity_type} {hit.entity_id}"

@@ -20,12 +20,19 @@ WINDOWS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0)
 THOUGHTS = (15, 30, 60, 120)  # seconds; who says nothing for longer has begun another thought
 TOLERATED = 0.05  # of the thoughts: the window that is suggested splits no more
 
-# By the primary key, which is in the order of time.
+# By the primary key, which is in the order of time. Conversations whose times say nothing about people are left out:
+# those of the playground (channel `web`), and imports in which a time was missing or all are equal.
 TIMES = """
-SELECT conversation_id, role = 'user', created_at FROM (
-    SELECT id, conversation_id, message_index, role, created_at FROM messages ORDER BY id DESC LIMIT %s
-) AS latest
-WHERE role IN ('user', 'assistant') ORDER BY conversation_id, message_index
+WITH latest AS MATERIALIZED (
+    SELECT id, conversation_id, message_index, role, created_at, import_id, metadata FROM messages
+    ORDER BY id DESC LIMIT %s
+)
+SELECT conversation_id, role = 'user', created_at FROM latest
+WHERE role IN ('user', 'assistant') AND conversation_id NOT IN (
+    SELECT conversation_id FROM latest WHERE import_id IS NOT NULL GROUP BY conversation_id
+    HAVING bool_or(metadata #>> '{import,time}' IS NOT NULL) OR count(*) > 1 AND min(created_at) = max(created_at)
+) AND NOT EXISTS (SELECT FROM conversations WHERE id = conversation_id AND channel = 'web')
+ORDER BY conversation_id, message_index
 """
 
 Said = tuple[UUID, bool, datetime]  # conversation, did the person say it, when

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -11,8 +12,9 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conversations import log, tuning
+from conversations import log, sessions, tuning
 from tests.conversing import conversation, say
+from tests.old_world import bring, file
 
 PAGE = "/admin/conversations/conversation/tuner/"
 ONE, OTHER = UUID(int=1), UUID(int=2)
@@ -66,3 +68,17 @@ def test_the_page_replays_what_was_said(admin_client: Client) -> None:
 def test_who_may_not_read_conversations_sees_no_tuner(client: Client) -> None:
     client.force_login(User.objects.create_user("bob", is_staff=True))
     assert client.get(PAGE).status_code == 403
+
+
+@pytest.mark.django_db(transaction=True)
+def test_only_messages_with_times_of_their_own_are_replayed(tmp_path: Path) -> None:
+    """Times that an import had to invent, and those of staff who try an agent, say nothing about people."""
+    ours = conversation()
+    say(ours, "a", "b")
+    for number, times in enumerate([[None, None], [NOON, NOON], [NOON, None], [NOON, at(3)]]):
+        messages = [{"role": "user", "content": "x", **({"timestamp": str(t)} if t else {})} for t in times]
+        bring(file(tmp_path, messages, name=f"{number}.json"))
+    say(sessions.open(-1, channel="web")[0].pk, "staff", "tries")
+    said = tuning.times()
+    assert sorted(len([one for one in said if one[0] == talk]) for talk in {one[0] for one in said}) == [2, 2]
+    assert [3.0] in tuning.pauses(said)

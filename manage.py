@@ -5,6 +5,8 @@ import importlib
 import os
 import sys
 
+READER_GONE = 141  # as a shell says of a program that SIGPIPE ended
+
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -26,8 +28,12 @@ def main() -> None:
     try:
         with at_hand_for(sys.argv):
             execute_from_command_line(sys.argv)
+        sys.stdout.flush()
     except EmbeddedServerError as error:
         sys.exit(str(error))
+    except BrokenPipeError:  # whoever read the output has seen enough, as in `manage.py search x | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(READER_GONE)
 
 
 if __name__ == "__main__":

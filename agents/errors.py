@@ -29,6 +29,22 @@ class UnacceptableInputError(AgentBrokenError):
     """The model's server never accepts these messages."""
 
 
+class ContextExceededError(AgentBrokenError):
+    """The prompt is longer than the model's context."""
+
+
+class InputFilteredError(AgentBrokenError):
+    """The content filter of the model's server refuses the prompt."""
+
+
+class UnsupportedFieldError(AgentBrokenError):
+    """The model's server refuses a field of the request; `field` is its name."""
+
+    def __init__(self, field: str, *args: object) -> None:
+        super().__init__(*args)
+        self.field = field
+
+
 class OutOfTimeError(AgentError):
     """The model took longer than it may."""
 

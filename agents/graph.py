@@ -17,11 +17,11 @@ import structlog
 from django.db.models import Max
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 from langchain_core.tools import StructuredTool
 from langgraph.checkpoint.postgres import PostgresSaver
 
-from agents import calls, checkpoints, prompt
+from agents import asking, calls, checkpoints, prompt
 from agents.config import SCRIPTED
 from agents.errors import AgentBrokenError, AgentError, OutOfBudgetError
 from agents.guard import Guard, Run, TurnState
@@ -35,6 +35,7 @@ from agents.request import Request
 
 logger = structlog.get_logger(__name__)
 
+CALL_FIELDS = ("ms", "finish_reason", "usage_estimated")  # of a model call, in the trace
 MOST_STEPS = 250  # supersteps of the graph; the budgets end a loop long before
 
 
@@ -53,10 +54,13 @@ def answer(request: Request, speaking: Speaking) -> Outcome:
     )
     with checkpoints.outages_are_outages():
         try:
-            messages = _messages(run)
+            return _concluded(run, speaking, _messages(run))
         except OutOfBudgetError as error:
             return _stopped(run, error)
-    return _replied(run, speaking, messages)
+        except AgentError as error:
+            if error.permanent:  # no later run goes on from these calls and counts them
+                error.usage = _sum(error.usage, usage(_checkpointed(run)))
+            raise
 
 
 def _messages(run: Run) -> list[AnyMessage]:
@@ -68,7 +72,7 @@ def _messages(run: Run) -> list[AnyMessage]:
     if found is None or found.checkpoint["channel_values"].get("digest") != digest:
         if found is not None:
             checkpoints.forget(thread)  # begun over other input, or by another version of the agent
-        start = {"messages": _shown(run.request), "digest": digest, "first_call": _calls_before(run.request)}
+        start = {"messages": asking.shown(run.request), "digest": digest, "first_call": _calls_before(run.request)}
     else:
         logger.info("turn goes on from its checkpoint")
     where = checkpoints.at(thread) | {"recursion_limit": MOST_STEPS}
@@ -79,23 +83,48 @@ def _messages(run: Run) -> list[AnyMessage]:
     return messages
 
 
-def _replied(run: Run, speaking: Speaking, messages: list[AnyMessage]) -> Replied:
+def _concluded(run: Run, speaking: Speaking, messages: list[AnyMessage]) -> Replied | Refused:
     last = messages[-1]
-    if not isinstance(last, AIMessage) or not last.text.strip():
+    if not isinstance(last, AIMessage):
         raise AgentBrokenError("The run ended without an answer.")
-    text, next_step = prompt.concluded(speaking.config, run.request, last.text)
+    known = last.response_metadata
+    reason, refusal, text = known.get("finish_reason"), str(known.get("refusal", "")).strip(), last.text.strip()
+    cost, told = usage(messages), trace(run, messages)
+    if asking.is_filtered(reason):
+        return Refused(
+            "The content filter of the model's server ended the answer.", _apology(run, speaking), cost, told
+        )
+    if not text and refusal:
+        return Refused("The model refused to answer.", refusal, cost, told)
     if not text:
-        raise AgentError("The model's answer was empty.")
-    return Replied(text, next_step, usage(messages), trace(run, messages))
+        return Refused(
+            "The model reached its limit of length before it said anything.", _apology(run, speaking), cost, told
+        )
+    text, next_step = prompt.concluded(speaking.config, run.request, text)
+    if not text:
+        raise AgentError("The model's answer was empty.", usage=cost)
+    if asking.is_cut(reason):  # the next question of an interview may be in the half that is missing
+        note = phrase("cut", language_of(run.request.burst))
+        return Replied(f"{text} …\n\n{note}", None, cost, told)
+    return Replied(text, next_step, cost, told)
+
+
+def _apology(run: Run, speaking: Speaking) -> str:
+    return speaking.config.on_failure or phrase("sorry", language_of(run.request.burst))
 
 
 def _stopped(run: Run, error: OutOfBudgetError) -> Refused:
     """The budget ends the turn, not the conversation: the person is told, staff see why and what it cost."""
-    found = checkpoints.state(str(run.request.turn_id))
-    messages: list[AnyMessage] = found.checkpoint["channel_values"].get("messages", []) if found else []
+    messages = _checkpointed(run)
     logger.warning("budget used up", reason=str(error))
     text = phrase("budget", language_of(run.request.burst))
     return Refused(str(error), text, usage(messages), trace(run, messages))
+
+
+def _checkpointed(run: Run) -> list[AnyMessage]:
+    found = checkpoints.state(str(run.request.turn_id))
+    messages: list[AnyMessage] = found.checkpoint["channel_values"].get("messages", []) if found else []
+    return messages
 
 
 def usage(messages: list[AnyMessage]) -> Usage:
@@ -103,21 +132,35 @@ def usage(messages: list[AnyMessage]) -> Usage:
     return Usage(sum(c["input_tokens"] for c in counts), sum(c["output_tokens"] for c in counts))
 
 
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(one.input_tokens + other.input_tokens, one.output_tokens + other.output_tokens)
+
+
 def trace(run: Run, messages: list[AnyMessage]) -> dict[str, Any]:
     """What the turn's page tells: what the model saw, asked for and cost. Read from the state, so that a run which
     was interrupted tells all of it."""
-    shown = messages[: len(prompt.conversation(run.request))]
-    steps = messages[len(shown) :]
+    steps = messages[len(prompt.conversation(run.request)) :]
+    answers = [message for message in steps if isinstance(message, AIMessage)]
+    known = [message.response_metadata for message in answers]
+    left_out = max((int(one.get("history_left_out", 0)) for one in known), default=run.left_out)
     return {
         "agent": run.agent,
         "agent_version": run.agent_version,
         "model": run.model_name,
-        "prompt": [{"role": "system", "content": run.instructions}, *map(_as_json, shown)],
+        "prompt": [
+            {"role": "system", "content": run.instructions},
+            *map(_as_json, asking.shown(run.request, left_out)),
+        ],
+        "history_left_out": left_out,
+        "without_tools": bool(run.offers) and not compatible.supports(run.model_name, "tools"),
         "steps": [_as_json(message) for message in steps],
         "tool_calls": _calls(run.request, steps),
         "model_calls": [
-            {"ms": m.response_metadata.get("ms"), **(m.usage_metadata or {})} for m in steps if isinstance(m, AIMessage)
+            {**{key: one[key] for key in CALL_FIELDS if key in one}, **(message.usage_metadata or {})}
+            for message, one in zip(answers, known, strict=True)
         ],
+        "finish_reason": known[-1].get("finish_reason") if known else None,
+        "usage_estimated": any(one.get("usage_estimated") for one in known),
         "asked_now": run.model_calls,
         "ms": round(1000 * (time.monotonic() - run.begun)),
     }
@@ -136,6 +179,8 @@ def _as_json(message: AnyMessage) -> dict[str, Any]:
             said: dict[str, Any] = {"role": "assistant", "content": message.text}
             if message.tool_calls:
                 said["tool_calls"] = [{"name": c["name"], "arguments": c["args"]} for c in message.tool_calls]
+            if reasoning := message.response_metadata.get("reasoning"):
+                said["reasoning"] = reasoning
             return said
         case ToolMessage():
             return {"role": "tool", "content": message.text, "name": message.name}
@@ -193,11 +238,6 @@ def _model(request: Request, speaking: Speaking) -> BaseChatModel:
     return ScriptedModel(
         script=Script(language, config.questions, config.greeting, request.interview_step, request.late, burst)
     )
-
-
-def _shown(request: Request) -> list[AnyMessage]:
-    said = prompt.conversation(request)
-    return [HumanMessage(one.content) if one.role == "user" else AIMessage(one.content) for one in said]
 
 
 def _digest(run: Run) -> str:

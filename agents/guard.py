@@ -5,32 +5,23 @@ LangGraph's agent loop calls it around every model call and every tool call.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.conf import settings
 from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, SystemMessage, ToolMessage
-from langchain_core.messages.ai import UsageMetadata
 
-from agents import calls, source
+from agents import asking, calls, source
 from agents.calls import Asked, Offer
 from agents.config import Budgets
-from agents.errors import AgentError, NotOursError, OutOfBudgetError
-from agents.llm import compatible
-from agents.llm.scripted import ScriptedModel
+from agents.errors import NotOursError, OutOfBudgetError
 from agents.request import Request
-from agents.text import storable
 from agents.tools import Call
 from config.crash import crash_point
 
-Wanted = tuple[str, dict[str, Any]]  # a tool by its name, and the arguments
-
-CUT = "The model's answer was cut off."
 SPENT = "The budget of this turn is used up: it was not called. Answer with what you have."
 
 
@@ -55,6 +46,7 @@ class Run:
     agent_version: int
     begun: float = field(default_factory=time.monotonic)
     model_calls: int = 0
+    left_out: int = 0  # the oldest messages of the history that the model is not shown
 
     @property
     def left(self) -> float:
@@ -90,17 +82,11 @@ class Guard(AgentMiddleware[TurnState, Run]):  # type: ignore[misc]
             tools=request.tools if called(request.messages) < run.budgets.tool_calls else [],
         )
         crash_point("before_model")
-        begun = time.monotonic()
-        message, wanted = _asked(run, asked, handler)
+        answer = asking.ask(run, asked, handler)
         run.model_calls += 1
         crash_point("after_model")
-        answer = usable(message, wanted, first=_first(request.state) + called(request.messages))
-        answer.usage_metadata = message.usage_metadata or guessed(asked, answer)
-        answer.response_metadata = {
-            "finish_reason": message.response_metadata.get("finish_reason"),
-            "ms": round(1000 * (time.monotonic() - begun)),
-        }
-        return ModelResponse(result=[answer])
+        first = _first(request.state) + called(request.messages)
+        return ModelResponse(result=[asking.stored(answer, first=first)])
 
     def wrap_tool_call(self, request: Any, handler: Callable[[Any], Any]) -> ToolMessage:  # noqa: ARG002
         """Never the loop's own way: every call is checked, counted and recorded by `agents.calls`."""
@@ -130,40 +116,6 @@ class Guard(AgentMiddleware[TurnState, Run]):  # type: ignore[misc]
         return ToolMessage(told, tool_call_id=asked["id"], name=asked["name"])
 
 
-def _asked(
-    run: Run, request: ModelRequest[Run], handler: Callable[[ModelRequest[Run]], ModelResponse[Any]]
-) -> tuple[AIMessage, list[Wanted]]:
-    def ask(drafts: compatible.Drafts) -> tuple[AIMessage, list[Wanted]]:
-        model = request.model.model_copy(update={"callbacks": [drafts]})  # a shallow copy: the client is shared
-        message = handler(request.override(model=model)).result[0]
-        if not isinstance(message, AIMessage):
-            raise AgentError(f"The model answered with a {type(message).__name__}.")
-        return message, drafts.wanted(message)
-
-    if isinstance(run.model, ScriptedModel):
-        return ask(compatible.Drafts(None, threading.Event()))  # it neither waits nor streams
-    seconds = max(0.1, min(run.left, float(settings.LLM_TIMEOUT)))
-    return compatible.within(ask, seconds=seconds, still_ours=run.request.still_ours, draft=run.request.draft)
-
-
-def usable(message: AIMessage, wanted: list[Wanted], *, first: int) -> AIMessage:
-    """The answer in a form that can be stored and gone on from; raises where there is nothing in it."""
-    text = storable(message.text)
-    reason = message.response_metadata.get("finish_reason")
-    if reason is None:
-        raise AgentError(CUT)
-    if not wanted and not text.strip():
-        raise AgentError(f"The model's answer was empty (it ended with {reason!r}).")
-    return AIMessage(
-        text,
-        # The number of a call is its name: unique in the turn, whatever ids a model makes up.
-        tool_calls=[
-            {"name": str(storable(name)), "args": storable(args), "id": f"call_{first + n}", "type": "tool_call"}
-            for n, (name, args) in enumerate(wanted, 1)
-        ],
-    )
-
-
 def spent(messages: Sequence[AnyMessage]) -> int:
     """Tokens the turn cost so far."""
     return sum(m.usage_metadata["total_tokens"] for m in messages if isinstance(m, AIMessage) and m.usage_metadata)
@@ -181,10 +133,3 @@ def answered(messages: Sequence[AnyMessage]) -> int:
 
 def _first(state: Any) -> int:
     return int(state.get("first_call") or 0)
-
-
-def guessed(asked: ModelRequest[Run], answer: AIMessage) -> UsageMetadata:
-    """A server that does not count is counted for: four characters a token, never nothing."""
-    read = 1 + sum(len(message.text) for message in asked.messages) // 4
-    wrote = 1 + (len(answer.text) + sum(len(str(call["args"])) for call in answer.tool_calls)) // 4
-    return {"input_tokens": read, "output_tokens": wrote, "total_tokens": read + wrote}

@@ -57,12 +57,12 @@ def _asked(config: AgentConfig, burst: Sequence[str], still_ours: Callable[[], b
     from langchain_core.messages import HumanMessage, SystemMessage  # large, and most processes never need it
 
     from agents.llm import compatible
+    from agents.llm.stream import StreamedAnswer
 
-    model = compatible.from_settings(model_name(config))
+    answer = StreamedAnswer()
+    known = compatible.from_settings(model_name(config))
+    model = known.model_copy(update={"answer": answer, "stream_usage": False})  # nobody counts here
     messages = [SystemMessage(prompt.offline(config)), HumanMessage("\n".join(burst))]
-
-    def ask(drafts: compatible.Drafts) -> str:
-        return model.model_copy(update={"callbacks": [drafts]}).invoke(messages).text
-
     seconds = min(config.budgets.seconds, float(settings.LLM_TIMEOUT))
-    return compatible.within(ask, seconds=seconds, still_ours=still_ours, draft=None)
+    compatible.within(lambda: model.invoke(messages), answer, seconds=seconds, still_ours=still_ours)
+    return answer.text or answer.refusal

@@ -53,15 +53,21 @@ def _step(config: AgentConfig, request: Request) -> str:
     return f"{again} Otherwise your next step: ask: {questions[step]}"
 
 
-def conversation(request: Request) -> list[Said]:
-    """What was said, the burst at the end as one message; neighbours of one role are joined, as many models ask."""
+def conversation(request: Request, left_out: int = 0) -> list[Said]:
+    """What was said, without the oldest `left_out` messages, the burst at the end as one message; neighbours of one
+    role are joined, as many models ask."""
     joined: list[Said] = []
-    for said in [*map(_shown, request.history), Said("user", "\n".join(request.burst))]:
+    for said in [*map(_shown, request.history[left_out:]), Said("user", "\n".join(request.burst))]:
         if joined and joined[-1].role == said.role:
             joined[-1] = Said(said.role, f"{joined[-1].content}\n{said.content}")
         else:
             joined.append(said)
     return joined
+
+
+def tokens(text: str) -> int:
+    """An estimate, rather high: four bytes of UTF-8 a token, and what a message costs by itself."""
+    return len(text.encode("utf-8", "replace")) // 4 + 4
 
 
 def _shown(said: Said) -> Said:

@@ -56,7 +56,14 @@ class Hang:
     trickle: bool = False
 
 
-Answer = Say | Status | Garbage | Cut | Hang
+@dataclass(frozen=True)
+class Events:
+    """The frames of a stream exactly as they are given."""
+
+    frames: tuple[dict[str, Any], ...]
+
+
+Answer = Events | Say | Status | Garbage | Cut | Hang
 Script = Callable[[Ask], Answer]
 
 
@@ -106,6 +113,12 @@ class Handler(BaseHTTPRequestHandler):
                 if cleanly:
                     self.raw(b"")
                 self.close_connection = True
+            case Events(frames):
+                self.begin()
+                for frame in frames:
+                    self.event(frame)
+                self.raw(b"data: [DONE]\n\n")
+                self.raw(b"")
             case Say():
                 self.say(answer)
 

@@ -100,9 +100,7 @@ class CarefulExecutor(MigrationExecutor):
             self._refuse_elsewhere()
             refuse_unsafe(self, plan)
             return apply(plan, state)
-        with nobody_else():
-            self.loader.build_graph()  # whoever was before us may have applied it
-            return self._carefully(self.migration_plan(targets), apply)
+        return self._carefully(plan, apply)
 
     def _refuse_elsewhere(self) -> None:
         if not str(connection.settings_dict["NAME"]).startswith(SCRATCH):
@@ -193,6 +191,7 @@ def prepare(wanted: Wanted) -> dict[str, Any]:
 def nobody_else() -> Iterator[None]:
     """Two deployments at once: the second waits. It asks again and again, as a waiting statement would hold a snapshot
     for which indexes built in the background wait in turn."""
+    connection.ensure_connection()  # a database that is away is told as it always is
     with postgres.connect() as lock:
         for _ in range(6000):
             row = lock.execute("SELECT pg_try_advisory_lock(%s)", [ONE_MIGRATES]).fetchone()

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from tests import raw, scratch
-from tests.processes import Running, eventually
+from tests.processes import ROOT, Running, eventually
 from tests.scratch import Project
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -180,6 +180,20 @@ def test_two_at_once_apply_it_once(project: Project) -> None:
     said = [child.everything() for child in both]
     assert [child.exit_code() for child in both] == [0, 0], said
     assert project.ask("SELECT count(*) FROM django_migrations WHERE name = '0099_mood'") == 1
+
+
+def test_three_at_once_on_an_empty_database_all_succeed(tmp_path: Path) -> None:
+    """As the containers of a first start do."""
+    with raw.connect() as admin:
+        admin.execute("DROP DATABASE IF EXISTS parley_empty WITH (FORCE)")
+        admin.execute("CREATE DATABASE parley_empty")
+    place = Project(ROOT, "parley_empty")
+    variables = {**place.variables, "DATA_DIR": str(tmp_path)}
+    runs = [Running(sys.executable, "manage.py", "migrate", "-v0", **variables) for _ in range(3)]
+    said = [run.everything() for run in runs]
+    assert [run.exit_code() for run in runs] == [0, 0, 0], said
+    with raw.connect() as admin:
+        admin.execute("DROP DATABASE parley_empty WITH (FORCE)")
 
 
 @scratch.long

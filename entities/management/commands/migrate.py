@@ -1,6 +1,7 @@
 """`manage.py migrate`: Django's, and safe for what is in the database."""
 
 import argparse
+from contextlib import nullcontext
 from typing import Any
 from unittest import mock
 
@@ -8,7 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.core.management.commands import migrate as django_migrate
 from django.db import DEFAULT_DB_ALIAS
 
-from entities.safety.applying import Wanted, executor_for
+from entities.safety.applying import Wanted, executor_for, nobody_else
 
 
 class Command(django_migrate.Command):
@@ -41,7 +42,9 @@ class Command(django_migrate.Command):
             rehearsing=options.pop("rehearsing"),
             say=self._say if options["verbosity"] else lambda _line: None,
         )
-        with mock.patch.object(django_migrate, "MigrationExecutor", executor_for(wanted)):
+        looks_only = options.get("check_unapplied") or options.get("plan")
+        alone = nullcontext() if wanted.rehearsing or looks_only else nobody_else()
+        with alone, mock.patch.object(django_migrate, "MigrationExecutor", executor_for(wanted)):
             super().handle(*args, **options)
 
     def _say(self, line: str) -> None:

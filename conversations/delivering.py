@@ -113,7 +113,7 @@ def deliver(conversation_id: UUID, transport: Transport | None = None) -> Busy |
         _refuse_all(conversation_id, str(error))
         return Idle()
     except ChannelUnavailableError as error:
-        return _postpone(conversation_id, str(error))
+        return _postpone(conversation_id, channel, str(error))
     until = time.monotonic() + GO_ON
     while True:
         match claim(transport, address):
@@ -331,14 +331,18 @@ def _address(conversation_id: UUID) -> tuple[str, Address] | None:
     return channel, Address(chat_id, user_id, conversation_id, json.loads(metadata))
 
 
-def _postpone(conversation_id: UUID, reason: str) -> Busy:
-    """The channel cannot be used from here: say so on the row, and try again; nothing was lost."""
-    logger.error("channel unavailable", conversation=str(conversation_id), reason=reason)
+def _postpone(conversation_id: UUID, channel: str, reason: str) -> Busy:
+    """The channel cannot be used from here: record it on the row, and try again; nothing was lost.
+
+    What is missing is for operators and goes to the log: the row is shown in the customer's transcript.
+    """
+    logger.error("channel unavailable", conversation=str(conversation_id), channel=channel, reason=reason)
+    shown = f"{channel} is not set up here: the log of the worker tells operators what is missing."
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE deliveries SET next_attempt_at = clock_timestamp() + %s * interval '1 second', error = %s,"
             " updated_at = clock_timestamp() WHERE conversation_id = %s AND status = 'pending'",
-            [UNAVAILABLE_FOR, reason[:2000], conversation_id],
+            [UNAVAILABLE_FOR, shown, conversation_id],
         )
     return Busy(datetime.now().astimezone() + timedelta(seconds=UNAVAILABLE_FOR))
 

@@ -254,7 +254,9 @@ def test_a_deleted_message_is_not_sent_any_more(paper: Paper) -> None:
     assert not Delivery.objects.troubled().exists(), "and that is nobody's trouble"
 
 
-def test_a_channel_nobody_knows_fails_and_one_that_is_not_set_up_waits(settings: Any) -> None:
+def test_a_channel_nobody_knows_fails_and_one_that_is_not_set_up_waits(
+    settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     settings.TELEGRAM_BOT_TOKEN = ""
     strange, telegram = conversation(channel="pigeon"), chat()
     told(strange, "coo")
@@ -265,7 +267,8 @@ def test_a_channel_nobody_knows_fails_and_one_that_is_not_set_up_waits(settings:
     assert isinstance(deliver(telegram), Busy)
     [row] = rows(telegram)
     assert row.status == "pending"
-    assert "TELEGRAM_BOT_TOKEN" in row.error
+    assert row.error == "telegram is not set up here: the log of the worker tells operators what is missing."
+    assert "TELEGRAM_BOT_TOKEN is not set" in caplog.text
 
 
 # --- leases ---

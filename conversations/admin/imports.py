@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
@@ -29,6 +30,7 @@ COLOURS = {
     "running": "info", "failed": "danger", "done": "success", "differs": "danger", "undoing": "warning", "undone": "",
 }  # fmt: skip
 DIFFERING = 20  # conversations that are named
+NEWEST = 10  # of its conversations are linked
 
 
 @admin.register(ImportBatch)
@@ -67,7 +69,7 @@ class ImportBatchAdmin(ReadOnlyAdmin):
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[no-any-return]
         return self._page(request, batch)
 
-    def _page(self, request: HttpRequest, batch: ImportBatch, blocked: int = 0) -> HttpResponse:
+    def _page(self, request: HttpRequest, batch: ImportBatch, *, asks: bool = False, blocked: int = 0) -> HttpResponse:
         report = Report.of(batch.report) if batch.report else Report()
         shares = batch.shares.values("state").annotate(number=Count("pk")).order_by("state")
         rejects = batch.rejects.filter(state=RejectState.OPEN).values("reason").annotate(number=Count("pk"))
@@ -86,20 +88,36 @@ class ImportBatchAdmin(ReadOnlyAdmin):
             "rejects_url": f"{reverse('admin:conversations_importreject_changelist')}?batch__id__exact={batch.pk}",
             "may_undo": self.may_undo(request) and batch.status != ImportStatus.UNDONE,
             "may_retry": may_retry(request),
+            "asks": asks,
             "blocked": blocked,
+            "conversations": undoing.left(batch.pk),
+            "newest": self._newest(request, batch),
         }
         return TemplateResponse(request, "conversations/import.html", context)
 
+    def _newest(self, request: HttpRequest, batch: ImportBatch) -> list[tuple[UUID, str]]:
+        """Some of the conversations it brought something to, for those who may read them."""
+        if not request.user.has_perm("conversations.view_conversation"):
+            return []
+        shares = batch.shares.filter(conversation__isnull=False).exclude(state=ShareState.UNDONE)
+        found = shares.order_by("-id").values_list("conversation_id", "conversation__title")[:NEWEST]
+        return [(id_, plain(title) or str(id_)) for id_, title in found]
+
     @method_decorator(require_POST)
     def undo(self, request: HttpRequest, batch_id: UUID) -> HttpResponse:
-        """Asked once more where people have written since; the worker does it."""
+        """Asks first, and says where people have written since; the worker does it."""
         if not self.may_undo(request):
             raise PermissionDenied
-        batch, force = self._found(batch_id), request.POST.get("force") == "yes"
+        batch, by = self._found(batch_id), request.user.get_username()
+        confirmed, force = request.POST.get("confirmed") == "yes", request.POST.get("force") == "yes"
+        if batch.status == ImportStatus.UNDONE:
+            return redirect("admin:conversations_importbatch_change", batch.pk)
         blocked, _some = undoing.continued(batch.pk)
-        if blocked and not force:
-            return self._page(request, batch, blocked)
-        defer("imports.undo", str(batch.pk), request.user.get_username(), force, key=["undo", str(batch.pk)])
+        if not confirmed or (blocked and not force):
+            return self._page(request, batch, asks=True, blocked=blocked)
+        with transaction.atomic():
+            undoing.begin(batch.pk, by=by, force=force)
+            defer("imports.undo", str(batch.pk), by, force, key=["undo", str(batch.pk)])
         messages.success(request, _("The undo has been handed to the worker; this page shows how far it is."))
         return redirect("admin:conversations_importbatch_change", batch.pk)
 

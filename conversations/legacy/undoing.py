@@ -70,7 +70,7 @@ def undo(batch_id: UUID, *, by: str, force: bool = False, progress: Progress | N
 
 def undo_some(batch_id: UUID, *, by: str, force: bool = False, progress: Progress | None = None) -> Undone | None:
     """The next part. None while some is left."""
-    batch = _begin(batch_id, by=by, force=force)
+    batch = begin(batch_id, by=by, force=force)
     for _transaction in range(PART):
         taken = _take_back(batch, by=by, force=force)
         if not taken:
@@ -95,7 +95,7 @@ def continued(batch_id: UUID) -> tuple[int, list[UUID]]:
         return number, [id_ for (id_,) in cursor.fetchall()]
 
 
-def _begin(batch_id: UUID, *, by: str, force: bool) -> ImportBatch:
+def begin(batch_id: UUID, *, by: str, force: bool) -> ImportBatch:
     """Nobody writes for this import from here on; whether people have written since is asked first."""
     batch = get(batch_id)
     if batch.status == ImportStatus.UNDONE:

@@ -52,6 +52,8 @@ def test_the_page_tells_the_report_and_nothing_in_it_is_markup(anna: Client, bat
     for word in ("Messages read", "unknown role", "1 reject is open", "&lt;b&gt;robot"):
         assert word in text
     assert "<b>robot" not in text
+    [talk] = Conversation.objects.all()
+    assert reverse("admin:conversations_conversation_change", args=[talk.pk]) in text
     listed = anna.get(reverse("admin:conversations_importbatch_changelist"))
     assert "old.json" in listed.content.decode()
     anna.cookies["django_language"] = "ru"
@@ -59,7 +61,13 @@ def test_the_page_tells_the_report_and_nothing_in_it_is_markup(anna: Client, bat
 
 
 def test_undo_is_done_by_the_worker_in_the_name_of_who_asked(anna: Client, batch: ImportBatch) -> None:
-    anna.post(verb(batch, "undo"))
+    asked = anna.post(verb(batch, "undo")).content.decode()
+    assert "What it brought to 1 conversation is taken back" in asked
+    assert "old.json" in asked
+    run_due()
+    assert Conversation.objects.count() == 1, "nobody has said yes"
+    after = anna.post(verb(batch, "undo"), {"confirmed": "yes"}, follow=True).content.decode()
+    assert "being undone" in after, "not the state before it"
     run_due()
     batch.refresh_from_db()
     assert (batch.status, batch.undone_by, Conversation.objects.count()) == ("undone", "anna", 0)
@@ -73,7 +81,10 @@ def test_undo_asks_once_more_where_people_have_written_since(anna: Client, batch
     assert "Something was said since in 1 conversation" in asked.content.decode()
     run_due()
     assert said() == [("user", "a"), ("user", "since")]
-    anna.post(verb(batch, "undo"), {"force": "yes"})
+    anna.post(verb(batch, "undo"), {"confirmed": "yes"})
+    run_due()
+    assert said() == [("user", "a"), ("user", "since")]
+    anna.post(verb(batch, "undo"), {"confirmed": "yes", "force": "yes"})
     run_due()
     assert [entry.content for entry in log.history(talk.pk)] == ["since"]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID, uuid4
 
 import pytest
@@ -354,3 +355,11 @@ def test_entries_are_read_only_and_shown_without_their_numbers(admin_client: Cli
 def no_vectors(execute: Any, sql: str, *rest: Any) -> Any:
     assert '"search_index"."embedding",' not in sql
     return execute(sql, *rest)
+
+
+def test_a_text_with_the_words_is_said_to_have_them_beyond_the_ranked_ones(admin_client: Client, talk: UUID) -> None:
+    """The ranking by words ends at some depth; equal texts behind it were said to have none of the words."""
+    with patch("search.legs.by_words", lambda *_given: []):
+        page = ask(admin_client, "piano")
+    assert page.count("near in meaning, and has the words") == 2
+    assert page.count("without any of the words") == 1

@@ -54,6 +54,9 @@ SETTLE = """
 DELETE FROM search_unembedded waiting USING search_index entry
 WHERE waiting.entry_id = entry.id AND entry.id = ANY(%s) AND entry.embedding IS NOT NULL
 """
+# Every vector finds its place in the graph of its index, which for many dimensions takes longer than a request may.
+PATIENT = "SET LOCAL statement_timeout = '60s'"
+STORED_AT_ONCE = 16  # vectors of one transaction
 REFUSE = """
 UPDATE search_unembedded SET state = 'failed', error = %s, updated_at = clock_timestamp()
 WHERE entry_id = %s AND EXISTS (SELECT FROM search_index WHERE id = entry_id AND content = %s)
@@ -113,6 +116,7 @@ def embed_batch(space: Space, embedder: Embedder) -> Embedded:
         if not ids:
             return Embedded()
     with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(PATIENT)
         cursor.execute(TWINS, [ids])
         twins = cursor.rowcount
         cursor.execute(SETTLE, [ids])
@@ -145,7 +149,9 @@ def _embed(space: Space, embedder: Embedder, entries: Sequence[tuple[UUID, str]]
         first = _embed(space, embedder, [entry for entry in entries if entry[1] in half])
         second = _embed(space, embedder, [entry for entry in entries if entry[1] not in half])
         return first[0] + second[0], first[1] + second[1]
-    return _store(entries, dict(zip(texts, vectors, strict=True))), 0
+    made = dict(zip(texts, vectors, strict=True))
+    parts = [entries[start : start + STORED_AT_ONCE] for start in range(0, len(entries), STORED_AT_ONCE)]
+    return sum(_store(part, made) for part in parts), 0
 
 
 def _store(entries: Sequence[tuple[UUID, str]], vectors: dict[str, list[float]]) -> int:
@@ -153,6 +159,7 @@ def _store(entries: Sequence[tuple[UUID, str]], vectors: dict[str, list[float]])
     texts = [text for _id, text in entries]
     values: dict[str, Any] = {"ids": ids, "texts": texts, "vectors": [as_sql(vectors[text]) for text in texts]}
     with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(PATIENT)
         cursor.execute(STORE, values)
         stored = int(cursor.rowcount)
         cursor.execute(SETTLE, [ids])

@@ -50,8 +50,15 @@ def vectors() -> Result:
     valid, running, share = vector_index.state(space)
     known = {"space": space, "embedded": space.embedded, "entries": space.entries}
     told = _("%(space)s: %(embedded)d of %(entries)d embedded") % known
+    next_ = spaces.building()
+    if next_ is not None and (reason := next_.error if next_.failures else next_.index_error):
+        told += ". " + _("%(space)s cannot be built: %(reason)s") % {"space": next_, "reason": reason}
+        return Result("vectors", False, told, _("The former vectors answer. Are EMBEDDINGS_* right?"))
     if valid:
         return Result("vectors", True, told)
+    if space.index_error:
+        told += ". " + _("The index cannot be built: %s") % space.index_error
+        return Result("vectors", False, told, _("It is tried again; `manage.py reindex` tries at once."))
     if running:
         return Result("vectors", True, told + _(", index being built (%d %%)") % round(100 * share))
     fix = _("Is a worker running? `manage.py reindex` builds it.")

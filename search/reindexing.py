@@ -175,4 +175,5 @@ def prepare() -> None:
     """Triggers, a space, and another chance for the rows that were given up."""
     watching.watch()
     spaces.ensure_current()
+    Space.objects.filter(index_due_at__isnull=False).update(index_due_at=None)
     Pending.objects.filter(attempts__gt=0).update(attempts=0, error="", leased_until=None)

@@ -226,16 +226,23 @@ def due() -> list[str]:
     """What has to be done next: copy, index, activate (building), clear (retired); empty when all is well."""
     steps = []
     active, next_ = serving(), building()
-    if active is not None and active.dimensions and not vector_index.valid(active):
+    if active is not None and active.dimensions and _to_build(active):
         steps.append("index")
     if next_ is not None:
         if next_.copied_at is None:
             steps.append("copy")
         elif complete(next_):
-            steps.append("activate" if vector_index.valid(next_) else "index")
+            if vector_index.valid(next_):
+                steps.append("activate")
+            elif _to_build(next_):
+                steps.append("index")
     if _to_clear().exists():
         steps.append("clear")
     return steps
+
+
+def _to_build(space: Space) -> bool:
+    return not vector_index.valid(space) and not vector_index.paused(space)
 
 
 def step(seconds: float = 20.0) -> list[str]:
@@ -250,7 +257,7 @@ def step(seconds: float = 20.0) -> list[str]:
                     pass
             case "index":
                 for space in Space.objects.exclude(status=Status.RETIRED).filter(dimensions__gt=0):
-                    if space.status == Status.ACTIVE or complete(space):
+                    if (space.status == Status.ACTIVE or complete(space)) and _to_build(space):
                         vector_index.build(space)
             case "activate":
                 next_ = building()

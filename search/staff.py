@@ -22,7 +22,9 @@ def resume(*, by: str) -> int:
         serving = spaces.ensure_current()
         living = list(Space.objects.exclude(status=Status.RETIRED))
         again = sum(embedding.try_again(space) for space in living)
-        Space.objects.filter(pk__in=[space.pk for space in living]).update(failures=0, updated_at=clock())
+        Space.objects.filter(pk__in=[space.pk for space in living]).update(
+            failures=0, index_due_at=None, updated_at=clock()
+        )
         told = {"spaces": [str(space) for space in living], "again": again}
         deeds.tell("search.resume", by, ("search_space", serving.pk), told)
         tasks.wake()

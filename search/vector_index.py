@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import structlog
 from django.db import DatabaseError, connection
 from django.db.backends.utils import CursorWrapper
 
+from config.columns import clock
 from search.models import Space
 
 log = structlog.get_logger(__name__)
@@ -21,7 +23,13 @@ MEMORY = "256MB"  # of the build; a graph that does not fit is built several tim
 
 # CONCURRENTLY waits for older transactions; no request waits for this.
 PATIENT = f"SET statement_timeout = 0; SET lock_timeout = 0; SET maintenance_work_mem = '{MEMORY}'"
-IMPATIENT = "RESET statement_timeout; RESET lock_timeout; RESET maintenance_work_mem"
+ALONE = "SET max_parallel_maintenance_workers = 0"
+IMPATIENT = (
+    "RESET statement_timeout; RESET lock_timeout; RESET maintenance_work_mem; RESET max_parallel_maintenance_workers"
+)
+DISK_FULL = "53100"  # SQLSTATE; also of shared memory, of which a container has 64 MB and parallel workers want MEMORY
+QUICKER = ("42P07", "23505")  # another worker has built it
+PAUSES = (60, 300, 900, 3600)  # seconds after the first, second, ... failure in a row; the last repeats
 
 STATE = """
 SELECT i.indisvalid, p.index_relid IS NOT NULL,
@@ -57,15 +65,53 @@ def build(space: Space) -> bool:
     if ready or running:
         return ready
     with _patiently() as cursor:
-        cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {space.index_name}")  # what a killed build left
         log.info("building an index of vectors", space=space.pk, model=space.model)
         try:
-            cursor.execute(definition(space))
+            _create(cursor, space)
         except DatabaseError as error:
-            if getattr(error.__cause__, "sqlstate", None) in ("42P07", "23505"):  # another worker was quicker
+            if _sqlstate(error) in QUICKER:
                 return False
+            _pause(space, error)
             raise
+    Space.objects.filter(pk=space.pk, index_failures__gt=0).update(index_failures=0, index_error="", index_due_at=None)
     return valid(space)
+
+
+def _create(cursor: CursorWrapper, space: Space) -> None:
+    """In parallel, or by one process where there is no shared memory for more."""
+    drop_left = f"DROP INDEX CONCURRENTLY IF EXISTS {space.index_name}"  # what a failed build left
+    cursor.execute(drop_left)
+    try:
+        cursor.execute(definition(space))
+    except DatabaseError as error:
+        if _sqlstate(error) != DISK_FULL:
+            raise
+        log.warning("an index of vectors is built by one process", space=space.pk, reason=str(error).strip()[:200])
+        cursor.execute(ALONE)
+        cursor.execute(drop_left)
+        cursor.execute(definition(space))
+
+
+def _pause(space: Space, error: DatabaseError) -> None:
+    """A build that fails would fail again a second later, and take the machine for it each time."""
+    space.refresh_from_db(fields=["index_failures"])
+    seconds = PAUSES[min(space.index_failures, len(PAUSES) - 1)]
+    Space.objects.filter(pk=space.pk).update(
+        index_failures=space.index_failures + 1,
+        index_error=str(error).strip()[:500],
+        index_due_at=clock() + timedelta(seconds=seconds),
+        updated_at=clock(),
+    )
+    log.error("an index of vectors cannot be built", space=space.pk, again_in=seconds, exc_info=error)
+
+
+def paused(space: Space) -> bool:
+    """Did a build fail a moment ago?"""
+    return Space.objects.filter(pk=space.pk, index_due_at__gt=clock()).exists()
+
+
+def _sqlstate(error: DatabaseError) -> str | None:
+    return getattr(error.__cause__, "sqlstate", None)
 
 
 def definition(space: Space) -> str:

@@ -43,6 +43,9 @@ class Space(models.Model):
     failures = models.IntegerField(_("failures in a row"), db_default=0)  # of the embedder, not of one text
     error = models.TextField(_("last error"), blank=True, db_default="")
     error_at = models.DateTimeField(_("of"), null=True)
+    index_failures = models.IntegerField(_("failed builds of its index"), db_default=0)  # in a row
+    index_error = models.TextField(_("why its index cannot be built"), blank=True, db_default="")
+    index_due_at = models.DateTimeField(_("its index is tried again"), null=True)
     activated_at = models.DateTimeField(_("serving since"), null=True)
     retired_at = models.DateTimeField(_("retired"), null=True)
     cleared_at = models.DateTimeField(_("cleared away"), null=True)

@@ -10,12 +10,12 @@ from unittest.mock import patch
 
 import pytest
 from django.core.management import call_command
-from django.db import IntegrityError, connection, connections, transaction
+from django.db import DatabaseError, IntegrityError, connection, connections, transaction
 
 from config import deeds, doctor
 from conversations import log, sessions
 from conversations.models import Conversation
-from search import coverage, embedding, indexing, metrics, spaces, vector_index
+from search import coverage, embedding, indexing, metrics, reindexing, spaces, vector_index
 from search.embedders import EmbedderError
 from search.models import Entry, Space, Status, Unembedded
 from search.query import search
@@ -378,3 +378,72 @@ def test_searches_go_on_through_a_switch_under_load() -> None:
         assert Entry.objects.count() == 80
         assert not Unembedded.objects.exists()
         assert coverage.count(spaces.serving() or Space()).share == 1.0
+
+
+FAILS = "DO $$ BEGIN RAISE EXCEPTION 'no room' USING ERRCODE = '{}'; END $$"
+FAILS_IN_PARALLEL = """
+DO $$ BEGIN
+    IF current_setting('max_parallel_maintenance_workers') <> '0' THEN
+        RAISE EXCEPTION 'could not resize shared memory segment' USING ERRCODE = '53100';
+    END IF;
+END $$
+"""
+
+
+def test_an_index_that_cannot_be_built_is_tried_again_later_and_told_of() -> None:
+    """Once a second it was, 60 times before anybody looked."""
+    said("tea")
+    with embedder():
+        settle()
+        with patch.object(vector_index, "definition", lambda _space: FAILS.format("58030")):
+            with pytest.raises(DatabaseError):
+                spaces.step()
+            assert spaces.due() == []
+        result = metrics.vectors()
+        assert (result.ok, "no room" in result.detail) == (False, True)
+        reindexing.prepare()
+        assert spaces.due() == ["index"]
+        bring_to_an_end()
+        assert metrics.vectors().ok
+        assert Space.objects.get().index_failures == 0
+
+
+def test_an_index_is_built_by_one_process_where_shared_memory_is_small() -> None:
+    said("tea")
+    with embedder():
+        settle()
+        with patch.object(vector_index, "definition", lambda _space: FAILS_IN_PARALLEL):
+            spaces.step()
+        assert Space.objects.get().index_failures == 0
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT setting = reset_val FROM pg_settings WHERE name = 'max_parallel_maintenance_workers'")
+        assert cursor.fetchone() == (True,)
+
+
+def test_doctor_tells_of_a_space_that_cannot_be_made() -> None:
+    said("tea")
+    first, second = BagOfWords(), BagOfWords(model="next")
+    with several(first):
+        bring_to_an_end()
+    second.trouble = EmbedderError("A vector of 1536 dimensions where 3072 are expected")
+    with several(second, first):
+        settle()
+        spaces.copy_batch(spaces.building())
+        spaces.copy_batch(spaces.building())
+        settle()
+        result = metrics.vectors()
+    assert (result.ok, "1536" in result.detail) == (False, True)
+
+
+def test_storing_vectors_may_take_longer_than_a_request() -> None:
+    """64 vectors of 3,072 dimensions took more than ten seconds to find their places in the index."""
+    said("tea")
+    slow = embedding.STORE.replace("WHERE", "WHERE (SELECT pg_sleep(0.3)) IS NOT NULL AND")
+    with embedder(), patch.object(embedding, "STORE", slow), connection.cursor() as cursor:
+        spaces.ensure_current()
+        indexing.index_batch()
+        cursor.execute("SET statement_timeout = '100ms'")
+        try:
+            assert embedding.work() == 1
+        finally:
+            cursor.execute("RESET statement_timeout")

@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import Any
+from inspect import iscoroutinefunction
+from typing import Any, TypeVar
 
 import structlog
+from asgiref.sync import async_to_sync
 from django.db import IntegrityError, InterfaceError, OperationalError, ProgrammingError, connection, transaction
 from psycopg.errors import InsufficientPrivilege
 
@@ -27,14 +29,19 @@ from agents.refusals import record_refusal
 from agents.text import storable
 from agents.tools import TOOLS, Call, Tool
 from config import origin
+from config.columns import clock
+from config.crash import crash_point
 from config.origin import Origin
 
 logger = structlog.get_logger(__name__)
+Result = TypeVar("Result")
 
 LONGEST = 8_000  # characters of a result a model is shown
 NOT_JSON = "arguments that are not JSON"  # the key under which such arguments are kept
+NOT_KNOWN = "It is not known whether this happened: the run was interrupted. It is not tried again."
 SHOWN = {
-    CallStatus.STARTED: "It is not known whether this happened: the run was interrupted. It is not tried again.",
+    CallStatus.STARTED: NOT_KNOWN,
+    CallStatus.UNKNOWN: NOT_KNOWN,
     CallStatus.WAITING: "This needs the approval of staff and waits for it. It has not happened yet. Say so.",
     CallStatus.APPROVED: "This was approved and will be done. It has not happened yet. Say so.",
     CallStatus.DENIED: "Staff did not approve this. It has not happened. Say so.",
@@ -80,6 +87,9 @@ def code_of(row: Row) -> Tool | None:
         module = toolbox.code_of(row)
     except ModuleRefusedError:
         return None  # refused and on record
+    except Exception as error:  # a module that cannot be imported costs its own tools and nobody else's
+        logger.warning("tool.import_failed", tool=row.name, module=row.module_path, reason=f"{error!r}"[:300])
+        return None
     tool = TOOLS.get(row.name)
     return tool if tool and tool.module_path == module.__name__ and tool.available() else None
 
@@ -88,8 +98,8 @@ def perform(call: Call, asked: Asked, offer: Offer | None, *, first: int = 0, re
     """What the model is told of its call. `first` is where this run's numbers begin: a run over changed input repeats
     no effect of the runs before it. `refused` says why the call may not even be tried."""
     timeout = offer.tool.timeout if offer else 10.0
-    finished, text = _bounded(lambda: _perform(call, asked, offer, first, refused), timeout)
-    if finished:
+    text = bounded(lambda: _perform(call, asked, offer, first, refused), timeout)
+    if text is not None:
         return text
     try:
         return _keep(call, asked, CallStatus.FAILED, f"It took longer than {timeout:.0f} s.", since=-timeout)
@@ -149,13 +159,36 @@ def _inside(call: Call, asked: Asked, offer: Offer) -> str:
 
 def _outside(call: Call, asked: Asked, offer: Offer) -> str:
     """The record first: where we die before its end, nobody can know, and nobody tries again."""
+    rights.check()
     begun = time.monotonic()
     row = _write(call, asked, CallStatus.STARTED, "", begun)
-    with transaction.atomic():
-        text = run(call, asked.arguments, offer.tool)
-        spent = round(1000 * (time.monotonic() - begun))
-        ToolCall.objects.filter(pk=row.pk).update(status=CallStatus.DONE, result=text, milliseconds=spent)
-    return text
+    crash_point("after_tool_start")
+    status, text = outside(call, asked.arguments, offer.tool)
+    crash_point("after_tool_effect")
+    spent = round(1000 * (time.monotonic() - begun))
+    ToolCall.objects.filter(pk=row.pk, status=CallStatus.STARTED).update(
+        status=status, result=text, milliseconds=spent, updated_at=clock()
+    )
+    return SHOWN.get(status) or text
+
+
+def outside(call: Call, arguments: Mapping[str, Any], tool: Tool) -> tuple[CallStatus, str]:
+    """Run a tool that acts on another server, as the end user, with no transaction open; its end as a status."""
+    try:
+        with rights.without_transaction(call.user_id, seconds=tool.timeout):
+            return CallStatus.DONE, as_text(invoke(tool, call, arguments))
+    except Exception as error:
+        logger.warning("tool.outside_failed", tool=tool.name, reason=type(error).__name__, exc_info=error)
+        status = CallStatus.UNKNOWN if is_lost(error) else CallStatus.FAILED
+        return status, f"It failed: {type(error).__name__}."
+
+
+def is_lost(error: Exception) -> bool:
+    """An error after which the other server may have acted: it was asked, and its answer did not arrive."""
+    names = {each.__name__ for each in type(error).__mro__}
+    if names & {"ConnectError", "ConnectTimeout", "ConnectionRefusedError", "PoolTimeout"}:
+        return False
+    return isinstance(error, TimeoutError | ConnectionError) or bool(names & {"TransportError", "Timeout"})
 
 
 def run(call: Call, arguments: Mapping[str, Any], tool: Tool) -> str:
@@ -163,8 +196,15 @@ def run(call: Call, arguments: Mapping[str, Any], tool: Tool) -> str:
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(int(1000 * tool.timeout))])
     with rights.of_user(call.user_id), origin.written_by(_writer(call)):
-        result = tool.function(call, **arguments)
+        result = invoke(tool, call, arguments)
     return as_text(result)
+
+
+def invoke(tool: Tool, call: Call, arguments: Mapping[str, Any]) -> Any:
+    """Call the function; one declared with `async def` runs in a loop of its own, its database work in this thread."""
+    if iscoroutinefunction(tool.function):
+        return async_to_sync(tool.function)(call, **arguments)
+    return tool.function(call, **arguments)
 
 
 def _writer(call: Call) -> Origin:
@@ -210,7 +250,13 @@ def _recorded(call: Call, asked: Asked, first: int) -> ToolCall | None:
     calls = ToolCall.objects.filter(turn_id=call.turn_id)
     known = calls.filter(number=call.number).first()
     if known is None and first > 0:
-        done = [CallStatus.DONE, CallStatus.STARTED, CallStatus.WAITING, CallStatus.APPROVED]
+        done = [
+            CallStatus.DONE,
+            CallStatus.STARTED,
+            CallStatus.UNKNOWN,
+            CallStatus.WAITING,
+            CallStatus.APPROVED,
+        ]
         known = calls.filter(
             number__lte=first, tool=_name(asked), arguments=storable(asked.arguments), status__in=done
         ).first()
@@ -256,10 +302,10 @@ def _name(asked: Asked) -> str:
 # --- time ---
 
 
-def _bounded(action: Callable[[], str], seconds: float) -> tuple[bool, str]:
+def bounded(action: Callable[[], Result], seconds: float) -> Result | None:
     """Run it in a thread, and wait no longer than that. A thread that comes too late finds its call recorded, and
     takes back what it did."""
-    result: list[str] = []
+    result: list[Result] = []
     raised: list[BaseException] = []
 
     def work() -> None:
@@ -275,7 +321,7 @@ def _bounded(action: Callable[[], str], seconds: float) -> tuple[bool, str]:
     thread.join(seconds)
     if raised:
         raise raised[0]
-    return (True, result[0]) if result else (False, "")
+    return result[0] if result else None
 
 
 def _close() -> None:

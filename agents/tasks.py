@@ -35,6 +35,12 @@ def wake_approved_calls() -> int:
     return len(ids)
 
 
+@finder("tool_calls.lost")
+def give_up_lost_calls() -> int:
+    """Calls to other servers whose worker died before it recorded the end."""
+    return approvals.give_up_lost_calls()
+
+
 @every(86_400, offset=3 * 3600)
 @task("checkpoints.prune", timeout=3600, attempts=2)
 def prune_checkpoints() -> None:

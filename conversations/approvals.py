@@ -1,4 +1,4 @@
-"""The person hears what staff decided about a tool call, and the agent reads it in the history of its next turn."""
+"""News of what staff decided about a tool call, for the person; the agent reads the result in its next turn."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from agents.models import CallStatus, ToolCall
 from conversations import log, outbox
 from conversations.models import Conversation, Message
 
-PHRASES = {CallStatus.DONE: "approved", CallStatus.FAILED: "approved_failed", CallStatus.DENIED: "denied"}
+PHRASES = {
+    CallStatus.DONE: "approved",
+    CallStatus.FAILED: "approved_failed",
+    CallStatus.UNKNOWN: "approved_unknown",
+    CallStatus.DENIED: "denied",
+}
 
 
 def tell(call: ToolCall) -> None:
     """In the transaction of the decision; a conversation that was erased meanwhile hears nothing."""
     if not Conversation.objects.filter(pk=call.conversation_id).exists():
         return
-    number = f"tool_call {call.pk}"
-    log.append(call.conversation_id, "tool", call.result or call.status, external_id=number)
     words = phrase(PHRASES[CallStatus(call.status)], _language(call))
     outbox.enqueue(log.append(call.conversation_id, "assistant", words, metadata={"tool_call": str(call.pk)}))
 

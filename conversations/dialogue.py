@@ -14,9 +14,10 @@ from config.statements import ask
 
 # Left out are the burst itself, what still waits for its own turn, and what no model accepts (fates.SET_ASIDE).
 BEFORE = """
-SELECT newest.role, newest.content
+SELECT newest.role, newest.content, tool_calls.tool, tool_calls.status, tool_calls.result
 FROM (
-    SELECT messages.id, messages.message_index, messages.role, messages.content, fate.turn_id
+    SELECT messages.message_index, messages.role, messages.content, messages.metadata ->> 'tool_call' AS tool_call,
+        fate.turn_id
     FROM messages LEFT JOIN message_fates AS fate ON fate.message_id = messages.id
     WHERE messages.conversation_id = %s AND messages.deleted_at IS NULL AND messages.id <> ALL (%s::uuid[])
         AND NOT (messages.inbound AND fate.message_id IS NULL) AND fate.rule IS DISTINCT FROM 'set_aside'
@@ -24,10 +25,16 @@ FROM (
 ) AS newest
 LEFT JOIN turns ON turns.id = newest.turn_id
 LEFT JOIN messages AS reply ON reply.id = turns.reply_id
+LEFT JOIN tool_calls ON tool_calls.id::text = newest.tool_call AND newest.role = 'assistant'
 ORDER BY coalesce(reply.message_index, newest.message_index), newest.message_index
 """
 
 
 def before(conversation_id: UUID, *, burst: Collection[str], limit: int) -> list[Said]:
     """Newest `limit` messages that were answered or need no answer; `burst`: ids of what is to be answered now."""
-    return [Said(role, content) for role, content in ask(BEFORE, (conversation_id, list(burst), limit))]
+    shown: list[Said] = []
+    for role, content, tool, status, result in ask(BEFORE, (conversation_id, list(burst), limit)):
+        shown.append(Said(role, content))
+        if tool is not None:  # the person was told of the decision, the agent is shown the result as well
+            shown.append(Said("tool", f"{tool} ({status}): {result}"))
+    return shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -26,8 +27,20 @@ from config import places
 from config.admin import ChoicesDropdownFilter, DateRange, ReadOnlyAdmin, RecentValues, display
 from config.text import pieces, plain
 
-COLOURS = {"done": "success", "waiting": "warning", "refused": "danger", "failed": "danger", "denied": "danger"}
-DECISIONS = {"approve": approvals.approve, "deny": approvals.deny}
+COLOURS = {
+    "done": "success",
+    "waiting": "warning",
+    "unknown": "warning",
+    "refused": "danger",
+    "failed": "danger",
+    "denied": "danger",
+}
+DECISIONS: dict[str, Callable[..., None]] = {
+    "approve": approvals.approve,
+    "deny": approvals.deny,
+    "happened": partial(approvals.settle, happened=True),
+    "not_happened": partial(approvals.settle, happened=False),
+}
 SUMMARY = 60  # characters of the arguments in a list
 
 

@@ -27,6 +27,7 @@ PHRASES = {
         "cut": "(My answer became too long and ends here. Ask me to go on.)",
         "approved": "Our staff approved what you asked for, and it is done.",
         "approved_failed": "Our staff approved what you asked for, but it failed. They know about it.",
+        "approved_unknown": "Our staff approved it. Whether it was done is not known yet; they are looking into it.",
         "denied": "Our staff did not approve what you asked for. It was not done.",
     },
     "ru": {
@@ -49,6 +50,7 @@ PHRASES = {
         "cut": "(Ответ получился слишком длинным и обрывается здесь. Попросите меня продолжить.)",
         "approved": "Сотрудники одобрили вашу просьбу, всё сделано.",
         "approved_failed": "Сотрудники одобрили вашу просьбу, но выполнить её не удалось. Они об этом знают.",
+        "approved_unknown": "Сотрудники одобрили вашу просьбу. Пока неизвестно, выполнена ли она; они это выясняют.",
         "denied": "Сотрудники не одобрили вашу просьбу. Ничего не сделано.",
     },
 }

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from config.columns import clock, is_json_object, new_id
 
+LONGEST_RUN = timedelta(seconds=90)  # the longest timeout of a tool, and half as long again
+
 
 class CallStatus(models.TextChoices):
     """What came of a call."""
 
-    STARTED = "started", _("started, result unknown")
+    STARTED = "started", _("runs")
+    UNKNOWN = "unknown", _("not known whether it happened")
     DONE = "done", _("done")
     FAILED = "failed", _("failed")
     REFUSED = "refused", _("refused")
@@ -23,6 +28,10 @@ class CallStatus(models.TextChoices):
 
 class ToolCallQuerySet(models.QuerySet["ToolCall"]):
     """Questions asked of calls."""
+
+    def overrun(self) -> ToolCallQuerySet:
+        """Calls to other servers whose end nobody recorded: the worker died, or the database was away."""
+        return self.filter(status=CallStatus.STARTED, updated_at__lt=clock() - LONGEST_RUN)
 
     def waiting(self) -> ToolCallQuerySet:
         """Those staff should decide on."""
@@ -69,6 +78,9 @@ class ToolCall(models.Model):
         ]
         indexes = [
             models.Index(fields=["status"], condition=Q(status__in=["waiting", "approved"]), name="tool_calls_open"),
+            models.Index(
+                fields=["status"], condition=Q(status__in=["started", "unknown"]), name="tool_calls_unsettled"
+            ),
             models.Index(fields=["conversation_id"], name="tool_calls_of_conversation"),  # erasure
         ]
 

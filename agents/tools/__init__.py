@@ -4,7 +4,9 @@
     def now(call: Call) -> str: ...
 
 A tool runs inside one transaction with the rights of the end user, and its result is stored in the same transaction:
-what it did in the database happened once or not at all. One that acts outside the database says `outside=True`.
+what it did in the database happened once or not at all. One that acts on another server says `outside=True`: its
+start is recorded first, it runs without a transaction, and a call whose end was lost is never repeated
+(`call.idempotency_key` names it to the other server). `async def` works, too.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid5
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 LONGEST = 60.0  # seconds
@@ -32,6 +34,11 @@ class Call:
     agent: str = ""
     agent_version: int | None = None
     message_id: UUID | None = None  # what the person said that it goes back to
+
+    @property
+    def idempotency_key(self) -> str:
+        """Name of this call for other servers: the same however often it is repeated, and no other call's."""
+        return str(uuid5(self.turn_id, str(self.number)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,7 +218,6 @@ def test_a_high_impact_call_waits_and_is_done_once_when_approved() -> None:
     call.refresh_from_db()
     assert (call.status, call.decided_by) == (CallStatus.DONE, "anna")
     assert said(call.conversation_id) == [
-        'tool: {"saved": "1"}',
         "assistant: Our staff approved what you asked for, and it is done.",
     ]
     assert AuditEntry.objects.filter(action="tool.approve", actor="anna").count() == 1

@@ -1,0 +1,1 @@
+"""Tools that act on another server: the one of the test."""

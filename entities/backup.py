@@ -14,7 +14,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,13 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.utils.translation import gettext as _
+from psycopg import sql
 
 from agents import audit
 from agents.models import Status
 from config.columns import clock
 from config.health import Result
-from entities import measures, postgres
+from entities import measures, postgres, sealing
 from entities.measures import Measures
 from entities.models import Backup
 from entities.postgres import Connection, Say, ToolError
@@ -38,6 +39,8 @@ log = structlog.get_logger(__name__)
 
 DUMP, MANIFEST = "database.dump", "manifest.json"
 UNFINISHED = ".partial"
+REHEARSAL_READS = timedelta(hours=1)
+REHEARSAL = "rehearsal"  # the reason of those that a planned change was tried on
 BLOCK = 1024 * 1024
 
 
@@ -54,6 +57,8 @@ class Manifest:
     sha256: str
     migrations: list[list[str]]
     measures: dict[str, Any]
+    head: str = ""  # of the audit log's chain, as `audit verify --head` takes it
+    seal: str = ""
 
     @property
     def rows(self) -> int:
@@ -65,6 +70,10 @@ class Manifest:
 
     def measured(self) -> Measures:
         return measures.from_json(self.measures)
+
+    @property
+    def is_ours(self) -> bool:
+        return sealing.is_ours(asdict(self))
 
 
 class BackupError(Exception):
@@ -152,14 +161,21 @@ def dump(path: Path, *, snapshot: str, tables: int, say: Say | None) -> None:
             done += 1
             say(f"  {done}/{tables}  {line.rpartition('table ')[2]}")
 
-    arguments = ["--format=custom", "--verbose", "--enable-row-security", f"--snapshot={snapshot}", f"--file={path}"]
+    arguments = [
+        "--format=custom", "--verbose", "--enable-row-security", f"--snapshot={snapshot}", f"--file={path}",
+        f"--exclude-table-data=*.{measures.LEFT_OUT}",
+    ]  # fmt: skip
     postgres.run("pg_dump", arguments, database=postgres.name_of_ours(), heard=heard)
 
 
 def _manifest(found: Connection, path: Path, name: str, reason: str, taken: datetime) -> Manifest:
     measured = measures.take(found)
-    applied = found.execute("SELECT app, name FROM public.django_migrations ORDER BY id").fetchall()
-    return Manifest(
+    schema = sql.Identifier(postgres.schema())
+    applied = found.execute(sql.SQL("SELECT app, name FROM {}.django_migrations ORDER BY id").format(schema)).fetchall()
+    head = found.execute(
+        sql.SQL("SELECT seq || ':' || hash FROM {}.audit_chain ORDER BY seq DESC LIMIT 1").format(schema)
+    ).fetchone()
+    manifest = Manifest(
         name=name,
         reason=reason,
         taken_at=taken.astimezone(UTC).isoformat(timespec="seconds"),
@@ -169,7 +185,9 @@ def _manifest(found: Connection, path: Path, name: str, reason: str, taken: date
         sha256=digest(path),
         migrations=[list(one) for one in applied],
         measures=measures.as_json(measured),
+        head=str(head[0]) if head else "",
     )
+    return replace(manifest, seal=sealing.seal(asdict(manifest)))
 
 
 def digest(path: Path) -> str:
@@ -222,9 +240,16 @@ def dump_of(found: Manifest) -> Path:
 
 
 def due_to_go(names: list[tuple[str, datetime]], now: datetime) -> list[str]:
-    """What the policy keeps no longer: of each older week the newest stays, and the newest few whatever their age."""
+    """What the policy keeps no longer: of each older week the newest stays, and the newest few whatever their age.
+
+    Rehearsals are asked for by whoever may propose a change: only the newest of their backups stays, and those that a
+    rehearsal may still read.
+    """
+    rehearsals = sorted((one for one in names if one[0].endswith(f"-{REHEARSAL}")), key=lambda one: one[1])
+    going = [name for name, taken in rehearsals[:-1] if now - taken > REHEARSAL_READS]
+    names = [one for one in names if one[0] not in going]
     ordered = sorted(names, key=lambda one: one[1], reverse=True)
-    going, weeks = [], set()
+    weeks = set()
     for place, (name, taken) in enumerate(ordered):
         age = now - taken
         week = taken.isocalendar()[:2]

@@ -16,13 +16,15 @@ SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET
 SET bytea_output = 'hex'; SET search_path = pg_catalog; SET statement_timeout = 0; SET lock_timeout = 0;
 SET idle_in_transaction_session_timeout = 0
 """
+LEFT_OUT = "django_session"  # who reads a backup shall not be logged in by it
 # Generated columns are left out: they follow from the others.
-COLUMNS = """
+COLUMNS = f"""
 SELECT space.nspname || '.' || owner.relname, array_agg(kept.attname::text ORDER BY kept.attnum)
 FROM pg_class AS owner JOIN pg_namespace AS space ON space.oid = owner.relnamespace
 JOIN pg_attribute AS kept ON kept.attrelid = owner.oid AND kept.attnum > 0 AND NOT kept.attisdropped
     AND kept.attgenerated = ''
-WHERE owner.relkind = 'r' AND owner.relpersistence <> 't' AND space.nspname !~ '^(pg_|information_schema$)'
+WHERE owner.relkind = 'r' AND owner.relpersistence <> 't' AND owner.relname <> '{LEFT_OUT}'
+    AND space.nspname !~ '^(pg_|information_schema$)'
 GROUP BY 1 ORDER BY 1
 """
 
@@ -101,4 +103,5 @@ def as_json(measures: Measures) -> dict[str, Any]:
 
 
 def from_json(found: Mapping[str, Any]) -> Measures:
-    return {table: Measure(**measure) for table, measure in found.items()}
+    """Without the table that backups had before, and have no more."""
+    return {table: Measure(**measure) for table, measure in found.items() if not table.endswith(f".{LEFT_OUT}")}

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import psycopg
-from django.db import connection
+from django.db import DatabaseError, connection
 from psycopg import sql
 from psycopg.rows import tuple_row
 
@@ -37,6 +37,7 @@ VARIABLES = {  # what libpq calls it, and the variable its tools read: nothing o
     "sslrootcert": "PGSSLROOTCERT",
     "connect_timeout": "PGCONNECT_TIMEOUT",
 }
+DEFAULT_PATH = '"$user", public'
 EXTENSION = "Let a superuser run, once: psql template1 -c 'CREATE EXTENSION vector'"
 RIGHT = "Give the role the right (ALTER ROLE ... CREATEDB)"
 
@@ -55,6 +56,28 @@ def name_of_ours() -> str:
     return str(connection.settings_dict["NAME"])
 
 
+def schema() -> str:
+    """Where our tables are: the first of the search path that has them."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE c.oid = to_regclass('django_migrations')"
+        )
+        row = cursor.fetchone()
+    return str(row[0]) if row else "public"
+
+
+def search_path() -> str:
+    """Ours as SET takes it: a role's own is everywhere, one of the database has to be given to its copies."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW search_path")
+            return str(cursor.fetchone()[0])
+    except DatabaseError:
+        connection.close()  # ours may be what is broken
+        return DEFAULT_PATH
+
+
 def connect(database: str | None = None, **more: Any) -> Connection:
     """A connection of its own: no limits, and every statement is committed."""
     wanted = {
@@ -70,7 +93,14 @@ def connect(database: str | None = None, **more: Any) -> Connection:
 def environment(database: str) -> dict[str, str]:
     given = {VARIABLES[name]: str(value) for name, value in parameters().items()}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    return {**kept, **given, "PGDATABASE": database, "PGAPPNAME": "parley", "LC_MESSAGES": "C"}
+    return {
+        **kept,
+        **given,
+        "PGDATABASE": database,
+        "PGAPPNAME": "parley",
+        "PGCLIENTENCODING": "UTF8",
+        "LC_MESSAGES": "C",
+    }
 
 
 def url(database: str) -> str:
@@ -190,6 +220,8 @@ def create(admin: Connection, database: str) -> None:
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(database), sql.Identifier(template))
     try:
         admin.execute(statement)
+        if (path := search_path()) != DEFAULT_PATH:
+            admin.execute(f"ALTER DATABASE {sql.Identifier(database).as_string()} SET search_path = {path}")
     except psycopg.errors.InsufficientPrivilege as error:
         raise ToolError(f"The role may not create databases. {RIGHT}.") from error
 

@@ -43,11 +43,17 @@ class Restored:
     doubts: list[str] = field(default_factory=list)  # equal to what was backed up, and that was not sound
 
 
-def restore(found: Manifest, into: str, *, by: str, say: Say) -> Restored:
+def restore(found: Manifest, into: str, *, by: str, say: Say, foreign: bool = False) -> Restored:
     """Into a new database: copied, compared, its record verified; given its name only when it equals the backup.
 
     What was unsound when it was backed up is restored all the same and told: it may be all there is left.
     """
+    if not (foreign or found.is_ours):
+        raise RestoreError(
+            f"{found.name} was not made by this installation, or its manifest was changed: its seal does not fit "
+            "SECRET_KEY. A dump is a program that runs with the rights of the restoring role. If you know where it "
+            "comes from and trust it, add --from-elsewhere."
+        )
     path = backup.dump_of(found)
     draft = f"{into[: LONGEST_NAME - 9]}_{secrets.token_hex(4)}"
     with postgres.connect("postgres") as admin:
@@ -78,11 +84,13 @@ def fill(admin: Connection, database: str, path: Path, *, say: Say | None = None
             say(f"  {done}  {line.rpartition('table ')[2]}")
 
     with _contents(admin, path) as contents:
+        # A parallel restore protects tables before foreign keys are checked, which only a superuser may then do.
+        at_once = ["--jobs=2"] if postgres.superuser(admin) else []
         arguments = [
             "--no-owner",
             "--verbose",
             "--exit-on-error",
-            "--jobs=2",
+            *at_once,
             *contents,
             f"--dbname={make_conninfo(dbname=database)}",
         ]
@@ -142,6 +150,7 @@ def _tell(found: Manifest, restored: Restored, by: str) -> None:
         "doubts": restored.doubts,
     }
     with postgres.connect(restored.database) as there:
+        there.execute(f"SET search_path = {postgres.search_path()}")
         there.execute(
             "INSERT INTO audit_log (action, actor, subject_type, subject_id, details) VALUES (%s, %s, %s, %s, %s)",
             ["backup.restore", by[:100], "backup", found.name, json.dumps(details)],

@@ -92,7 +92,7 @@ def rehearse(change: SchemaChange, *, by: str) -> SchemaChange:
     """Back up, restore into a copy, migrate the copy with the planned files, compare."""
     _expect(change, State.PLANNED, State.REHEARSED)
     try:
-        taken = backup.take(by=by, reason="rehearsal")
+        taken = backup.take(by=by, reason=backup.REHEARSAL)
         with drafting.copy_with({path: texts["after"] for path, texts in change.files.items()}) as folder:
             told = rehearsal.rehearse(taken, ["entities"], folder=folder)
     except (ToolError, RestoreError, OSError) as error:

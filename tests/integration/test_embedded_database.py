@@ -179,10 +179,8 @@ def taken(monkeypatch: pytest.MonkeyPatch, home: Path) -> Iterator[tuple[Cluster
     cluster.stop("immediate")
 
 
-@pytest.mark.parametrize("made", ["open", "linked", "foreign", "file"])
-def test_a_socket_folder_that_is_not_private_is_refused(
-    taken: tuple[Cluster, Path], made: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("made", ["open", "linked", "file", *(["foreign"] if os.geteuid() == 0 else [])])
+def test_a_socket_folder_that_is_not_private_is_refused(taken: tuple[Cluster, Path], made: str) -> None:
     cluster, folder = taken
     owner = cluster.account.uid if cluster.account.uid is not None else os.geteuid()
     if made == "linked":
@@ -196,8 +194,6 @@ def test_a_socket_folder_that_is_not_private_is_refused(
         folder.chmod(0o777)
     if os.geteuid() == 0:
         os.chown(folder, owner + (made == "foreign"), -1)
-    elif made == "foreign":
-        monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
     with pytest.raises(EmbeddedServerError, match="is not a private folder"):
         cluster.start()
     assert not cluster.answers

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import secrets
 import signal
 import stat
 import sys
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +17,8 @@ from django.conf import LazySettings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from entities import backup
+from conversations import log, sessions
+from entities import backup, measures, postgres, restoring, sealing
 from entities.safety import guard
 from tests import raw, scratch
 from tests.processes import Running, eventually
@@ -134,9 +137,78 @@ def test_what_differs_from_the_manifest_is_not_given_a_name(place: Project) -> N
     manifest["measures"]["public.notes"]["rows"] += 1
     (path / "manifest.json").write_text(json.dumps(manifest))
     before = databases(place)
-    said = manage(place, "restore", "--into", f"restored_{place.database}")
+    said = manage(place, "restore", "--from-elsewhere", "--into", f"restored_{place.database}")
     assert "1 of 201 rows of public.notes are gone" in said
     assert databases(place) == before
+
+
+def test_what_somebody_else_made_is_restored_for_those_who_say_so(place: Project) -> None:
+    """A dump runs whatever it says; the manifest beside it is as easily changed as the dump."""
+    assert manage(place, "backup").startswith("0")
+    (path,) = whole(place)
+    assert "from elsewhere" not in manage(place, "backups", "--verify")
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["sha256"] = backup.digest(path / "database.dump")
+    for changed in ({"reason": "theirs"}, {"seal": ""}):
+        (path / "manifest.json").write_text(json.dumps(manifest | changed))
+        assert "from elsewhere, whole" in manage(place, "backups", "--verify")
+        before = databases(place)
+        said = manage(place, "restore", "--into", f"restored_{place.database}")
+        assert said.startswith("1")
+        assert "A dump is a program" in said
+        assert databases(place) == before
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    assert "from elsewhere" not in manage(place, "backups")
+
+
+def test_a_seal_outlives_a_new_secret_key(settings: LazySettings) -> None:
+    manifest = {"name": "x", "measures": {}}
+    sealed = manifest | {"seal": sealing.seal(manifest)}
+    old, settings.SECRET_KEY = settings.SECRET_KEY, "another" * 10
+    assert not sealing.is_ours(sealed)
+    settings.SECRET_KEY_FALLBACKS = [old]
+    assert sealing.is_ours(sealed)
+
+
+def test_it_holds_no_session_and_the_head_of_the_record(project: Project) -> None:
+    with project.connect() as found:
+        found.execute("INSERT INTO django_session VALUES ('key', 'data', now())")
+        found.execute(
+            "INSERT INTO audit_log (action, actor, subject_type, subject_id, details) VALUES ('x', 'x', 'x', 'x', '{}')"
+        )
+        head = found.execute("SELECT seq || ':' || hash AS head FROM audit_chain ORDER BY seq DESC LIMIT 1").fetchone()
+    assert manage(project, "backup").startswith("0")
+    into = f"restored_{project.database}"
+    try:
+        said = manage(project, "restore", "--into", into)
+        assert "counts and checksums equal" in said
+        assert Project(project.folder, into).ask("SELECT count(*) FROM django_session") == 0
+        (path,) = whole(project)
+        assert head
+        assert json.loads((path / "manifest.json").read_text())["head"] == head["head"]
+        verified = Project(scratch.ROOT, into).manage("audit", "verify", "--head", head["head"])
+        assert verified.returncode == 0, verified.stdout
+    finally:
+        with raw.connect() as admin:
+            admin.execute(f'DROP DATABASE IF EXISTS "{into}" WITH (FORCE)')  # type: ignore[arg-type]
+
+
+def test_tables_in_another_schema_are_backed_up_and_restored(project: Project) -> None:
+    into = f"restored_{project.database}"
+    with project.connect() as found:
+        found.execute("DROP EVENT TRIGGER IF EXISTS parley_guard_drop")
+        found.execute(f'ALTER SCHEMA public RENAME TO talk; ALTER DATABASE "{project.database}" SET search_path = talk')  # type: ignore[arg-type]
+    done = project.manage("migrate", "-v0")  # functions with their owner's rights follow their tables
+    assert done.returncode == 0, done.stderr
+    try:
+        assert manage(project, "backup").startswith("0")
+        said = manage(project, "restore", "--into", into)
+        assert "counts and checksums equal" in said
+        assert "audit verify: The record is whole" in said
+        assert Project(project.folder, into).ask("SELECT count(*) FROM talk.notes") == 200
+    finally:
+        with raw.connect() as admin:
+            admin.execute(f'DROP DATABASE IF EXISTS "{into}" WITH (FORCE)')  # type: ignore[arg-type]
 
 
 @scratch.long
@@ -195,6 +267,53 @@ def test_the_policy_keeps_the_newest_the_week_and_one_of_each_week(hours: list[i
     assert weeks <= {when.isocalendar()[:2] for when in left}
     assert backup.due_to_go([one for one in taken if one[0] not in going], NOW) == []
     assert len(left) <= 24 * 7 + 3 + 9
+
+
+def test_of_rehearsals_the_newest_stays_and_what_may_still_be_read() -> None:
+    taken = [(f"{hours}-rehearsal", NOW - timedelta(hours=hours)) for hours in (0.2, 0.5, 3, 30)]
+    assert sorted(backup.due_to_go([*taken, ("daily", NOW)], NOW)) == ["3-rehearsal", "30-rehearsal"]
+    assert backup.due_to_go(taken[2:], NOW) == ["30-rehearsal"]
+
+
+@pytest.fixture
+def modest(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A role with CREATEDB and a template that has the extension: all that docs/backups.md asks for."""
+    name = f"modest_{secrets.token_hex(4)}"
+    with raw.connect() as admin:
+        admin.execute(f"CREATE ROLE {name} LOGIN CREATEDB NOSUPERUSER")  # type: ignore[arg-type]
+        admin.execute(f"CREATE DATABASE {name} OWNER {name}")  # type: ignore[arg-type]
+        with raw.connect(dbname=name) as inside:
+            inside.execute("CREATE EXTENSION vector")
+        ours = postgres.parameters()
+        monkeypatch.setattr(postgres, "parameters", lambda: {**ours, "user": name})
+        try:
+            yield name
+        finally:
+            admin.execute(f"DROP DATABASE IF EXISTS {name}_restored WITH (FORCE)")  # type: ignore[arg-type]
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]
+            admin.execute(f"DROP ROLE {name}")  # type: ignore[arg-type]
+
+
+def test_a_role_that_is_no_superuser_restores(
+    transactional_db: None, settings: LazySettings, tmp_path: Path, request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Row-level security is forced on the owner, and foreign keys are checked by queries."""
+    settings.BACKUP_DIR = tmp_path
+    conversation = sessions.open(1)[0]
+    log.append(conversation.pk, "user", "hello")
+    taken = backup.take(by="t", reason="by-hand")
+    name = str(request.getfixturevalue("modest"))
+    into = f"{name}_restored"
+
+    def create(admin: postgres.Connection, database: str) -> None:
+        admin.execute(f"CREATE DATABASE {database} TEMPLATE {name}")
+
+    monkeypatch.setattr(postgres, "create", create)
+    with postgres.connect("postgres") as admin:
+        assert not postgres.superuser(admin)
+        restoring.fill(admin, into, backup.dump_of(taken))
+    assert measures.differences(taken.measured(), restoring.measured_in(into)) == []
 
 
 @scratch.long

@@ -21,11 +21,11 @@ class Command(BaseCommand):
                 self.stdout.write(f"removed {name}")
         found, damaged = backup.kept(), 0
         for one in found:
-            state = ""
+            state = "" if one.is_ours else "from elsewhere"
             if verify:
                 try:
                     backup.dump_of(one)
-                    state = "whole"
+                    state = f"{state}, whole" if state else "whole"
                 except BackupError as error:
                     damaged += 1
                     state = self.style.ERROR(str(error))

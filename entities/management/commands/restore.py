@@ -22,9 +22,12 @@ class Command(BaseCommand):
         parser.add_argument("--into", default="", help="name of the new database")
         parser.add_argument("--switch", action="store_true", help="embedded PostgreSQL: use it at once")
         parser.add_argument("--switch-to", default="", metavar="DATABASE", help="use a database restored earlier")
+        parser.add_argument(
+            "--from-elsewhere", action="store_true", help="restore what another installation made: it may run anything"
+        )
         parser.add_argument("--by", default="command", help="who, for the record")
 
-    def handle(self, *, name: str, into: str, switch: bool, switch_to: str, by: str, **_options: Any) -> None:
+    def handle(self, *, name: str, into: str, switch: bool, switch_to: str, **options: Any) -> None:
         embedded = settings.EMBEDDED_DATABASE is not None
         if (switch or switch_to) and not embedded:
             raise CommandError("On a server of your own you switch by DATABASE_URL; see docs/backups.md.")
@@ -32,7 +35,7 @@ class Command(BaseCommand):
         if len(into.encode()) > restoring.LONGEST_NAME:
             raise CommandError(f"--into is longer than {restoring.LONGEST_NAME} bytes.")
         try:
-            sound = bool(switch_to) or self._restore(name, into, by)
+            sound = bool(switch_to) or self._restore(name, into, options["by"], foreign=options["from_elsewhere"])
             if switch_to or (switch and sound):
                 kept = restoring.switch(into)
                 self.stdout.write(self.style.SUCCESS(f"In use now. The database before is kept as {kept}."))
@@ -42,11 +45,11 @@ class Command(BaseCommand):
         for line in restoring.how_to_switch(into, embedded=embedded):
             self.stdout.write(line)
 
-    def _restore(self, name: str, into: str, by: str) -> bool:
+    def _restore(self, name: str, into: str, by: str, *, foreign: bool) -> bool:
         """Was everything well with it?"""
         found = backup.manifest(name)
         self.stdout.write(f"Restoring {found.name} into {into} ...")
-        restored = restoring.restore(found, into, by=by, say=self._say)
+        restored = restoring.restore(found, into, by=by, say=self._say, foreign=foreign)
         for line in restored.checks:
             self.stdout.write(f"  {line}")
         for line in restored.doubts:

@@ -74,6 +74,7 @@ def settled(application: Any, *, workers: int = 1) -> uvicorn.Config:
         workers=workers,
         http=HeadersInTime,
         lifespan="off",
+        log_config=None,  # its lines go the way of ours: JSON in production
         timeout_graceful_shutdown=3,
         timeout_worker_healthcheck=STARTS_WITHIN,
         access_log=False,

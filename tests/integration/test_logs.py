@@ -2,15 +2,17 @@
 
 import json
 import logging
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import structlog
 from django.db import DatabaseError, connection, transaction
 
 from config import logs
-from tests.processes import ROOT
+from tests.processes import ROOT, free_port, running
 
 SECRET = "my secret\nsecond secret line\nHINT:  third secret"
 FAILING = [
@@ -61,3 +63,18 @@ def test_the_request_id_is_on_every_line_of_the_request(caplog: pytest.LogCaptur
     with caplog.at_level(logging.INFO), structlog.contextvars.bound_contextvars(request_id="trace-1"):
         structlog.get_logger("ours").info("stored")
     assert caplog.records[-1].msg["request_id"] == "trace-1"  # type: ignore[index]
+
+
+def test_the_web_servers_own_lines_are_json_in_production(tmp_path: Path) -> None:
+    variables = {
+        "DEBUG": "false",
+        "SECRET_KEY": "k7-Zq0!" * 12,
+        "ALLOWED_HOSTS": "parley.example.org",
+        "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+        "DATA_DIR": str(tmp_path),
+        "PORT": str(free_port()),
+    }
+    with running(sys.executable, "-m", "config.serving", **variables) as web:
+        line = web.wait_for("Started server process").string
+        assert json.loads(line)["logger"] == "uvicorn.error"
+        web.end(signal.SIGTERM)

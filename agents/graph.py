@@ -36,6 +36,11 @@ from agents.request import Request
 logger = structlog.get_logger(__name__)
 
 CALL_FIELDS = ("ms", "finish_reason", "usage_estimated")  # of a model call, in the trace
+REASONS = {  # of an answer that is not sent, by its state
+    "filtered": "The content filter of the model's server ended the answer.",
+    "refused": "The model refused to answer.",
+    "empty": "The model reached its limit of length before it said anything.",
+}
 MOST_STEPS = 250  # supersteps of the graph; the budgets end a loop long before
 
 
@@ -87,26 +92,29 @@ def _concluded(run: Run, speaking: Speaking, messages: list[AnyMessage]) -> Repl
     last = messages[-1]
     if not isinstance(last, AIMessage):
         raise AgentBrokenError("The run ended without an answer.")
-    known = last.response_metadata
-    reason, refusal, text = known.get("finish_reason"), str(known.get("refusal", "")).strip(), last.text.strip()
-    cost, told = usage(messages), trace(run, messages)
-    if asking.is_filtered(reason):
-        return Refused(
-            "The content filter of the model's server ended the answer.", _apology(run, speaking), cost, told
-        )
-    if not text and refusal:
-        return Refused("The model refused to answer.", refusal, cost, told)
-    if not text:
-        return Refused(
-            "The model reached its limit of length before it said anything.", _apology(run, speaking), cost, told
-        )
-    text, next_step = prompt.concluded(speaking.config, run.request, text)
+    refusal, cost = str(last.response_metadata.get("refusal", "")).strip(), usage(messages)
+    state = _state(last, refusal)
+    told = trace(run, messages) | {"answer": state}
+    if state != "whole":
+        logger.warning("model.answer_not_whole", answer=state)
+    if state in REASONS:
+        return Refused(REASONS[state], refusal or _apology(run, speaking), cost, told)
+    text, next_step = prompt.concluded(speaking.config, run.request, last.text.strip())
     if not text:
         raise AgentError("The model's answer was empty.", usage=cost)
-    if asking.is_cut(reason):  # the next question of an interview may be in the half that is missing
+    if state == "cut":  # the next question of an interview may be in the half that is missing
         note = phrase("cut", language_of(run.request.burst))
         return Replied(f"{text} …\n\n{note}", None, cost, told)
     return Replied(text, next_step, cost, told)
+
+
+def _state(answer: AIMessage, refusal: str) -> str:
+    reason = answer.response_metadata.get("finish_reason")
+    if asking.is_filtered(reason):
+        return "filtered"
+    if not answer.text.strip():
+        return "refused" if refusal else "empty"
+    return "cut" if asking.is_cut(reason) else "whole"
 
 
 def _apology(run: Run, speaking: Speaking) -> str:

@@ -147,6 +147,28 @@ class Story:
         kept = self._trace.get("prompt")
         return isinstance(kept, list) and len(kept) > MOST_PROMPTS
 
+    @property
+    def prompt_notes(self) -> list[str | Promise]:
+        """What the model was not given."""
+        notes: list[str | Promise] = []
+        if isinstance(count := self._trace.get("history_left_out"), int) and count:
+            notes.append(
+                ngettext(
+                    "%d older message was left out: there was no room for it in the budget or the model's context.",
+                    "%d older messages were left out: there was no room for them in the budget or the model's context.",
+                    count,
+                )
+                % count
+            )
+        if self._trace.get("without_tools"):
+            notes.append(_("The model's server refuses tools: the model was offered none."))
+        return notes
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether the tokens are an estimate, because the model's server did not count them."""
+        return bool(self._trace.get("usage_estimated"))
+
     @cached_property
     def steps(self) -> list[Shown]:
         """What the agent said to itself and to its tools on the way."""
@@ -255,6 +277,8 @@ class Story:
         notes: list[str | Promise] = []
         if turn.attempts > 1:
             notes.append(ngettext("After %d attempt.", "After %d attempts.", turn.attempts) % turn.attempts)
+        if self._trace.get("answer") == "cut":
+            notes.append(_("The model reached its limit of length: the answer is not whole."))
         if reason := self._trace.get("reason"):
             notes.append(_("Reason: %s") % plain(str(reason)[:500]))
         reply = self._stored.get(str(turn.reply_id))

@@ -75,6 +75,21 @@ def failed() -> Turn:
     return turn
 
 
+def test_a_story_shows_an_answer_that_is_not_whole(staff: Client) -> None:
+    trace = {"answer": "cut", "history_left_out": 3, "usage_estimated": True, "without_tools": True}
+    text = story(staff, answered("hi", answers=lambda _r: Replied("Once …", usage=Usage(7, 5), trace=trace)))
+    assert "The model reached its limit of length: the answer is not whole." in text
+    assert "3 older messages were left out" in text
+    assert "7 + 5 (estimated)" in text
+    assert "the model was offered none" in text
+
+
+def test_a_story_of_a_whole_answer_has_no_such_notes(staff: Client) -> None:
+    trace = {"answer": "whole", "history_left_out": 0, "usage_estimated": False, "without_tools": False}
+    text = story(staff, answered("hi", answers=lambda _r: Replied("Once.", usage=Usage(7, 5), trace=trace)))
+    assert not any(words in text for words in ("not whole", "left out", "estimated", "offered none"))
+
+
 # --- open bursts ---
 def test_an_open_burst_is_listed_with_what_is_left_by_the_database_clock(staff: Client) -> None:
     talk = conversation(title="About moving")

@@ -17,11 +17,13 @@ import platform
 import secrets
 import subprocess
 import sys
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+NOWHERE = "postgresql://nobody@localhost:1/nowhere"  # for what must not be asked
 MARKS = {">=": operator.ge, "<=": operator.le}
 Row = dict[str, Any]
 
@@ -69,14 +71,22 @@ def names() -> list[str]:
     ]
 
 
+def starts_a_server(name: str) -> bool:
+    """Those that kill processes and databases have a world of their own, and say `OWN_SERVER = True`."""
+    assigned = [node for node in ast.parse((HERE / f"{name}.py").read_text()).body if isinstance(node, ast.Assign)]
+    return any(
+        isinstance(target, ast.Name) and target.id == "OWN_SERVER" for node in assigned for target in node.targets
+    )
+
+
 def outside(name: str, *, quick: bool) -> list[Row] | None:
-    """Start a server and measure in a process of its own, with the settings of production."""
+    """Start a server, unless the benchmark does, and measure in a process with the settings of production."""
     from config.database import SAFE, throwaway
 
-    with throwaway(SAFE) as cluster:
+    with nullcontext() if starts_a_server(name) else throwaway(SAFE) as cluster:
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("DATABASE_")},
-            "DATABASE_URL": cluster.url,
+            "DATABASE_URL": cluster.url if cluster else NOWHERE,
             "DATABASE_TIMEOUT": "600",
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "DEBUG": "false",
@@ -98,7 +108,8 @@ def inside(name: str, *, quick: bool) -> None:
     from django.core.management import call_command
 
     django.setup()
-    call_command("migrate", verbosity=0)
+    if not starts_a_server(name):
+        call_command("migrate", verbosity=0)
     print(json.dumps(importlib.import_module(f"benchmarks.{name}").run(quick=quick)))
 
 

@@ -8,6 +8,8 @@ import threading
 import time
 from typing import Any
 
+from benchmarks.rounds import row
+
 
 def run(quick: bool = False) -> list[dict[str, Any]]:
     """Transactions per second, median of three; the database waits for the disk as in production."""
@@ -17,14 +19,9 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
         plain[writers] = statistics.median(_rate(writers, seconds, audited=False) for _ in range(rounds))
         recorded[writers] = statistics.median(_rate(writers, seconds, audited=True) for _ in range(rounds))
     return [
-        {
-            "name": f"a deed on record, {writers} writers",
-            "per_second": round(recorded[writers]),
-            "without": round(plain[writers]),
-            "ratio": round(recorded[writers] / plain[writers], 2),
-        }
+        row(f"an action on record, {writers} writers", recorded[writers] / plain[writers], "x", "", "not on record")
         for writers in plain
-    ]
+    ] + [row(f"actions on record, {writers} writers", recorded[writers], "/s") for writers in plain]
 
 
 def _rate(writers: int, seconds: float, *, audited: bool) -> float:

@@ -11,7 +11,9 @@ from config.queue import defer
 from tests.chaos.stage import tasks  # noqa: F401
 from tests.chaos.world import World, eventually, world
 
-WAITING, RATE = 10_000, 50
+OWN_SERVER = True
+
+WAITING, FEW, RATE = 10_000, 500, 50
 
 
 def fill(made: World, number: int) -> None:
@@ -26,10 +28,10 @@ def fill(made: World, number: int) -> None:
     made.execute("VACUUM ANALYZE queue_tasks")
 
 
-def lateness(made: World, seconds: float, *, processes: int = 2) -> list[float]:
+def lateness(made: World, seconds: float, *, waiting: int = WAITING, processes: int = 2) -> list[float]:
     """Milliseconds from due time to the first line of the task, by the database's clock."""
     made.reset()
-    fill(made, WAITING)
+    fill(made, waiting)
     made.worker(processes)
     count = int(RATE * seconds)
     first = made.rows("SELECT clock_timestamp() + interval '3 seconds'")[0][0].astimezone(UTC)
@@ -64,9 +66,9 @@ def at_once(made: World, number: int) -> list[float]:
 
 def run(quick: bool = False) -> list[dict[str, Any]]:
     with world() as made, made.connected():
-        delayed = lateness(made, 5 if quick else 30)
-        prompt = at_once(made, 20 if quick else 100)
-        silent = without_notifications(made, 10 if quick else 50)
+        delayed = lateness(made, 1 if quick else 30, waiting=FEW if quick else WAITING)
+        prompt = at_once(made, 3 if quick else 100)
+        silent = without_notifications(made, 1 if quick else 50)
     stock = "django-q2 schedules: up to 30 s"
     return [
         row("delayed task, start minus due, p50", statistics.median(delayed), "ms", "<= 10", stock),

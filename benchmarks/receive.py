@@ -15,6 +15,8 @@ from conversations.buffering import receive
 from tests.chaos.world import World, world
 from tests.conversing import conversation
 
+OWN_SERVER = True
+
 TEXT = "Well, I moved to Berlin last year, and then I found a job here. "
 BURST = 5  # messages a person writes before the agent answers
 
@@ -46,7 +48,7 @@ def measured(made: World, number: int, rounds: int) -> tuple[list[float], list[f
 
 
 def run(quick: bool = False) -> list[dict[str, Any]]:
-    number, rounds = (300, 3) if quick else (1_000, 7)
+    number, rounds = (50, 1) if quick else (1_000, 7)
     configure(level="WARNING", as_json=True)  # neither writes its log lines: both are measured to the commit
     with world() as made, made.connected():
         measured(made, 100, 1)  # warm

@@ -21,6 +21,8 @@ from tests.chaos.world import world
 from tests.conversing import conversation
 from tests.fake_telegram import BOT_ID, TOKEN, update
 
+OWN_SERVER = True
+
 CHATS = 100
 
 
@@ -76,7 +78,7 @@ def sending(number: int) -> float:
 
 
 def run(quick: bool = False) -> list[dict[str, Any]]:
-    number = 200 if quick else 2_000
+    number = 40 if quick else 2_000
     configure(level="WARNING", as_json=True)
     settings.TELEGRAM_BOT_TOKEN, settings.ALLOWED_HOSTS, settings.SECURE_SSL_REDIRECT = TOKEN, ["testserver"], False
     with world() as made, made.connected():

@@ -12,6 +12,8 @@ from uuid import uuid4
 from benchmarks.queue_common import row, show
 from tests.chaos.world import world
 
+OWN_SERVER = True
+
 ROUNDS = 100
 
 
@@ -55,7 +57,7 @@ def whole() -> Callable[[], float]:
 def run(quick: bool = False) -> list[dict[str, Any]]:
     """Both in one process, in turns, so that a busy machine is busy for both."""
     with world() as made, made.connected():
-        return _measured(20 if quick else ROUNDS)
+        return _measured(3 if quick else ROUNDS)
 
 
 def _measured(rounds: int) -> list[dict[str, Any]]:

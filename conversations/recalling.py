@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from django.conf import settings
+
 from agents.tools import Call
 from agents.tools.recall import Hit, register_source
-from search.query import search
+from config.statements import ask
+from search.query import MOST, search
 from search.words import normalised
 
-BESIDES = 5  # hits more than asked for: the question itself is no answer
+# The burst that is answered, and the history before it; more of a long burst stands in them than of a short one.
+SHOWN = """
+SELECT id FROM messages WHERE conversation_id = %s AND deleted_at IS NULL ORDER BY message_index DESC
+LIMIT %s + coalesce((SELECT jsonb_array_length(input) FROM turns WHERE id = %s), 0)
+"""
 
 
 def own_messages(call: Call, query: str, limit: int) -> list[Hit]:
-    """What this person wrote that is near to the query, in whatever conversation.
+    """What this person wrote that is near to the query, in whatever conversation, and the model does not see anyway.
 
     Runs as the end user inside the tool call's transaction: row-level security leaves that user's rows and no others.
     """
-    query = normalised(query)
+    shown = {id_ for (id_,) in ask(SHOWN, (call.conversation_id, settings.INTERVIEW_HISTORY_LIMIT, call.turn_id))}
+    most = min(limit + len(shown), MOST)
     found = search(
-        query, user_id=call.user_id, entity_types=["message"], filters={"role": "user"}, limit=limit + BESIDES
+        normalised(query), user_id=call.user_id, entity_types=["message"], filters={"role": "user"}, limit=most
     )
-    here = str(call.conversation_id)
-    answers = [hit for hit in found.hits if not (hit.metadata.get("conversation_id") == here and hit.content in query)]
+    answers = [hit for hit in found.hits if hit.entity_id not in shown]
     return [Hit(hit.content, hit.at.isoformat() if hit.at else "", str(hit.entity_id)) for hit in answers[:limit]]
 
 

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.apps import apps
-from django.db.models import Model
+from django.core import checks
+from django.db.models import Model, UUIDField
 
 if TYPE_CHECKING:
     from search.results import Hit
@@ -101,3 +102,18 @@ def withdraw(entity_type: str) -> None:
 def declared() -> dict[str, Searchable]:
     """Every declaration by entity type, in the order of their making."""
     return dict(_DECLARED)
+
+
+@checks.register()
+def keys_are_uuids(**_options: Any) -> list[checks.CheckMessage]:
+    """Whatever is found is known by a UUID: a trigger of another key would fail with the first row."""
+    return [
+        checks.Error(
+            f"Rows of {one.model} cannot be found: their key {one.source._meta.pk.name} is no UUID.",
+            hint="Declare the key as in entities.base: id = models.UUIDField(primary_key=True, db_default=new_id()).",
+            obj=one.source,
+            id="parley.E011",
+        )
+        for one in declared().values()
+        if not (isinstance(one.source._meta.pk, UUIDField) and one.source._meta.pk.column == "id")
+    ]

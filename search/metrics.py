@@ -1,5 +1,6 @@
 """What /metrics and `manage.py doctor` tell of the index. Numbers as last counted: a scrape must not read it all."""
 
+from django.db import connection
 from django.utils.translation import gettext as _
 
 from config import doctor
@@ -66,6 +67,23 @@ def vectors() -> Result:
 
 
 doctor.THERE.append(vectors)
+
+
+FOLDS = "SELECT to_tsvector('russian', 'ДОМ') = to_tsvector('russian', 'дом')"
+
+
+def letters() -> Result:
+    """Does the database know that capital letters of other alphabets are letters of words?"""
+    with connection.cursor() as cursor:
+        cursor.execute(FOLDS)
+        (folds,) = cursor.fetchone()
+    if folds:
+        return Result("letters", True, _("capital and small letters are found alike"))
+    told = _("its LC_CTYPE knows no letters but a to z: words in other alphabets are found only as they are written")
+    return Result("letters", False, told, _("Restore a backup into a database created with LC_CTYPE C.UTF-8."))
+
+
+doctor.THERE.append(letters)
 
 
 def coverage() -> Result:

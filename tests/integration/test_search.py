@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, date, datetime, timedelta
 from itertools import product
 from typing import Any
@@ -13,13 +14,17 @@ from django.db import connection, transaction
 
 from agents.models import Agent
 from agents.rights import of_user
+from agents.tools import Call
 from conversations import log, sessions
-from conversations.models import Message
-from search import embedders, legs, spaces
-from search.declarations import declared
+from conversations.buffering import flush_now, receive
+from conversations.models import Message, Turn
+from conversations.recalling import own_messages
+from entities.schema.notes import Note
+from search import embedders, legs, metrics, spaces
+from search.declarations import declared, keys_are_uuids
 from search.embedders import EmbedderError
 from search.models import Entry, Pending, Space
-from search.query import exact_check, more_like, search
+from search.query import MODES, exact_check, more_like, search
 from tests import raw
 from tests.answering import an_agent
 from tests.searching import embedder, find, settle, texts
@@ -324,6 +329,49 @@ def test_a_key_bound_to_a_user_finds_that_users_rows_alone_whatever_it_asks_for(
                         own = ["my tea"] if asked != 2 else []
                         assert find("tea", user_id=asked) == own
                         assert [hit.content for hit in search("tea", user_id=asked, mode="vector").hits] == own
+
+
+def test_rows_of_nobody_are_found_where_nobody_is_asked_for_and_not_as_somebodys() -> None:
+    Note.objects.create(title="opening hours", text="tea from nine")
+    Note.objects.create(title="mine", text="tea at home", created_by=7)
+    with embedder():
+        settle()
+        for mode in MODES:
+            assert len(find("tea", mode=mode)) == 2
+            [own] = find("tea", mode=mode, user_id=7)
+            assert "at home" in own
+
+
+def test_a_model_whose_key_is_no_uuid_is_refused_before_a_trigger_fails() -> None:
+    assert keys_are_uuids() == []
+    integer = dataclasses.replace(declared()["message"], entity_type="group", model="auth.Group")
+    with patch.dict("search.declarations._DECLARED", {"group": integer}):
+        [error] = keys_are_uuids()
+    assert (error.id, "auth.Group" in error.msg, "UUIDField" in error.hint) == ("parley.E011", True, True)
+
+
+def test_doctor_tells_where_capitals_of_other_alphabets_are_not_found() -> None:
+    assert metrics.letters().ok
+    with patch("search.metrics.FOLDS", """SELECT lower('Д' COLLATE "C") = 'д'"""):
+        assert "only as they are written" in metrics.letters().detail
+
+
+def test_recall_leaves_out_what_the_model_is_shown_anyway(settings: Any) -> None:
+    """The best hit was the very message that is being answered, then the history."""
+    settings.INTERVIEW_HISTORY_LIMIT = 2
+    said("tea long ago", user=1)
+    chat = sessions.open(1)[0].pk
+    for text in ("tea at the beginning", "tea shown", "tea shown, too"):
+        log.append(chat, "user", text)
+    receive(chat, "which tea?")
+    receive(chat, "the green tea?")
+    flush_now(chat, 0, by="test")
+    turn = Turn.objects.get()
+    with embedder():
+        settle()
+        with transaction.atomic(), of_user(1):
+            hits = own_messages(Call(turn.pk, 1, chat, 1), "tea", 5)
+    assert sorted(hit.text for hit in hits) == ["tea at the beginning", "tea long ago"]
 
 
 def test_the_database_itself_hides_other_peoples_entries() -> None:

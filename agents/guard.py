@@ -51,13 +51,13 @@ class Run:
     @property
     def left(self) -> float:
         """Seconds of the budget."""
-        return self.budgets.seconds - (time.monotonic() - self.begun)
+        return self.budgets.seconds - self.request.spent_seconds - (time.monotonic() - self.begun)
 
     def check(self, messages: Sequence[AnyMessage]) -> None:
         """May the model be asked once more?"""
         if not self.request.still_ours():
             raise NotOursError
-        if spent(messages) >= self.budgets.tokens:
+        if self.request.spent_tokens + spent(messages) >= self.budgets.tokens:
             raise OutOfBudgetError(f"The budget of {self.budgets.tokens} tokens is used up.")
         if self.left <= 0:
             raise OutOfBudgetError(f"The budget of {self.budgets.seconds:.0f} seconds is used up.")

@@ -31,4 +31,6 @@ class Request:
     pinned: int | None = None  # the agent's version this interview began with
     message_ids: Sequence[UUID] = ()  # of the burst, one for each
     first_run: bool = False  # nobody ran this turn before: there is nothing to go on from
+    spent_tokens: int = 0  # by the attempts before this one: the budgets are the turn's
+    spent_seconds: float = 0.0
     draft: Callable[[str], None] | None = None  # told the answer so far, as often as it likes to hear

@@ -27,6 +27,7 @@ from config.queue.running import patiently
 from conversations import dialogue, drafts, turns
 from conversations.buffering import wake_turns
 from conversations.drafts import Drafting
+from conversations.models import TurnStatus
 from conversations.presence import Presence
 from conversations.turns import Busy, Claimed, Idle, LeaseLost, Settled
 
@@ -53,19 +54,21 @@ def _run(claimed: Claimed) -> Settled | LeaseLost:
     crash_point("after_claim")
     if claimed.attempts > settings.INTERVIEW_TURN_ATTEMPTS:  # nobody lived to count the attempts before
         return _given_up(claimed, POISON, permanent=True)
-    drafting = Drafting(claimed.id, claimed.conversation_id)
+    drafting, begun, superseded = Drafting(claimed.id, claimed.conversation_id), time.monotonic(), threading.Event()
     try:
-        with kept_alive(claimed, drafting) as ours:
+        with kept_alive(claimed, drafting, superseded) as ours:
             request = read(claimed, ours, drafting)
             outcome = ask(request)
         crash_point("before_commit")
         # An outage costs no second call of the model; where only the answer to COMMIT was lost, the turn is over.
         result = patiently(lambda: turns.settle(claimed, outcome))
+        if superseded.is_set():
+            turns.charge(claimed, outcome.usage)  # its last word came while the next burst took it over
         crash_point("after_commit")
     except DatabaseError:
         raise  # the queue tries again when the database is back; the lease says from when
     except Exception as error:
-        result = _failed(claimed, error)
+        result = _cut_off(claimed, error) if superseded.is_set() else _failed(claimed, error, begun)
     _tell(claimed, result)
     return result
 
@@ -91,6 +94,8 @@ def read(claimed: Claimed, ours: threading.Event, drafting: Drafting) -> Request
         message_ids=[UUID([message["message_id"], *message.get("edits", ())][-1]) for message in claimed.input],
         pinned=pinned,
         first_run=claimed.generation == 1,
+        spent_tokens=claimed.spent_tokens,
+        spent_seconds=claimed.spent_seconds,
         draft=drafting.hear,
     )
 
@@ -103,11 +108,12 @@ def ask(request: Request) -> Outcome:
 
 
 @contextmanager
-def kept_alive(claimed: Claimed, drafting: Drafting) -> Iterator[threading.Event]:
-    """Renew the lease and tell the draft while the agent thinks; the event is cleared when the turn is lost."""
+def kept_alive(claimed: Claimed, drafting: Drafting, superseded: threading.Event) -> Iterator[threading.Event]:
+    """Renew the lease and store the draft while the agent thinks; the event is cleared when the turn is not ours."""
     ours, over = threading.Event(), threading.Event()
     ours.set()
-    thread = threading.Thread(target=_beat, args=(claimed, drafting, ours, over), name="turn-lease", daemon=True)
+    threads = (claimed, drafting, ours, over, superseded)
+    thread = threading.Thread(target=_beat, args=threads, name="turn-lease", daemon=True)
     thread.start()
     try:
         yield ours
@@ -116,7 +122,9 @@ def kept_alive(claimed: Claimed, drafting: Drafting) -> Iterator[threading.Event
         thread.join()
 
 
-def _beat(claimed: Claimed, drafting: Drafting, ours: threading.Event, over: threading.Event) -> None:
+def _beat(
+    claimed: Claimed, drafting: Drafting, ours: threading.Event, over: threading.Event, superseded: threading.Event
+) -> None:
     """In a thread with a connection of its own, which is opened only for a turn that takes a while."""
     renewed = time.monotonic()
     presence = Presence(claimed.conversation_id)
@@ -125,6 +133,10 @@ def _beat(claimed: Claimed, drafting: Drafting, ours: threading.Event, over: thr
             try:
                 presence.show()
                 drafting.tell()
+                if turns.supersede(claimed, drafting.text):
+                    superseded.set()
+                    ours.clear()
+                    break
                 if time.monotonic() - renewed >= settings.INTERVIEW_TURN_LEASE / 3:
                     renewed = time.monotonic()
                     if not turns.renew(claimed):
@@ -138,7 +150,13 @@ def _beat(claimed: Claimed, drafting: Drafting, ours: threading.Event, over: thr
         connection.close()
 
 
-def _failed(claimed: Claimed, error: Exception) -> Settled | LeaseLost:
+def _cut_off(claimed: Claimed, error: Exception) -> Settled:
+    """The person has written on: a later turn answers everything, and this draft costs what it has cost so far."""
+    turns.charge(claimed, getattr(error, "usage", NOTHING))
+    return Settled(TurnStatus.SUPERSEDED)
+
+
+def _failed(claimed: Claimed, error: Exception, begun: float) -> Settled | LeaseLost:
     permanent = bool(getattr(error, "permanent", not isinstance(error, AgentError) and claimed.attempts > 1))
     logger.warning("turn failed", reason=type(error).__name__, permanent=permanent, exc_info=error)
     return _given_up(
@@ -147,6 +165,7 @@ def _failed(claimed: Claimed, error: Exception) -> Settled | LeaseLost:
         permanent=permanent,
         after=getattr(error, "retry_after", None) or 0.0,
         usage=getattr(error, "usage", NOTHING),
+        took=time.monotonic() - begun,
         set_aside=isinstance(error, UnacceptableInputError),
     )
 

@@ -25,6 +25,11 @@ class Drafting:
         self.turn_id, self.conversation_id = turn_id, conversation_id
         self._heard = self._told = ""
 
+    @property
+    def text(self) -> str:
+        """The answer as far as it has come."""
+        return self._heard
+
     def hear(self, text: str) -> None:
         self._heard = text
 

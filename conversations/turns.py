@@ -48,6 +48,8 @@ class Claimed:
     input: list[dict[str, Any]]
     attempts: int
     redrafts: int
+    spent_tokens: int = 0  # by the attempts before this one
+    spent_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,15 @@ FROM oldest WHERE turns.id = oldest.id AND (
     (status = 'waiting' AND next_attempt_at <= clock_timestamp())
     OR (status = 'running' AND lease_until <= clock_timestamp())
 )
-RETURNING turns.id, generation, conversation_id, interview_step, input, attempts, redrafts
+RETURNING turns.id, generation, conversation_id, interview_step, input, attempts, redrafts,
+    input_tokens + output_tokens::bigint, busy_ms
+"""
+WRITTEN_ON = """
+SELECT FROM turns AS ours WHERE conversation_id = %s AND id = %s AND (
+    EXISTS (SELECT FROM message_buffers AS burst WHERE burst.conversation_id = ours.conversation_id
+        AND burst.interview_step = ours.interview_step AND burst.carries IS NULL)
+    OR EXISTS (SELECT FROM turns AS later WHERE later.conversation_id = ours.conversation_id
+        AND later.status = 'waiting' AND later.interview_step = ours.interview_step AND later.id > ours.id))
 """
 WHEN = """
 SELECT CASE status WHEN 'running' THEN lease_until ELSE next_attempt_at END FROM turns
@@ -104,8 +114,10 @@ def claim(conversation_id: UUID) -> Claimed | Busy | Idle:
     except IntegrityError:  # a staff retry put an older turn before one that runs: turns_one_running
         return Busy(datetime.now().astimezone() + _lease())
     if claimed:
-        id_, generation, conversation, step, messages, attempts, redrafts = claimed[0]
-        return Claimed(id_, generation, conversation, step, json.loads(messages), attempts, redrafts)
+        id_, generation, conversation, step, messages, attempts, redrafts, tokens, busy = claimed[0]
+        return Claimed(
+            id_, generation, conversation, step, json.loads(messages), attempts, redrafts, tokens, busy / 1000
+        )
     found = ask(WHEN, (conversation_id,))
     return Busy(found[0][0]) if found else Idle()
 
@@ -146,6 +158,7 @@ def fail(  # noqa: PLR0913  keyword-only beyond the subject
     apology: str,
     after: float = 0.0,
     usage: Usage = NOTHING,
+    took: float = 0.0,
     set_aside: bool = False,
 ) -> Settled | LeaseLost:
     """Try again later, or give up: then the person is told, and staff see a failed turn.
@@ -163,6 +176,7 @@ def fail(  # noqa: PLR0913  keyword-only beyond the subject
                 next_attempt_at=again,
                 error=error,
                 updated_at=_in(timedelta()),
+                busy_ms=Least(F("busy_ms") + round(1000 * took), MAX_TOKENS),
                 **_cost(usage),
             )
             due = Turn.objects.values_list("next_attempt_at", flat=True).get(pk=claimed.id)
@@ -181,6 +195,19 @@ def fail(  # noqa: PLR0913  keyword-only beyond the subject
         )
         _wake_next(claimed.conversation_id)
         return Settled(TurnStatus.FAILED, reply)
+
+
+def supersede(claimed: Claimed, draft: str) -> bool:
+    """Hand the messages on at once where the person has written on; the rest of the draft is not worth its price."""
+    if claimed.redrafts >= MOST_REDRAFTS or not ask(WRITTEN_ON, (claimed.conversation_id, claimed.id)):
+        return False
+    with transaction.atomic():
+        return _hold(claimed) and _give_way(claimed, Replied(draft, trace={"cut_off": True}))
+
+
+def charge(claimed: Claimed, usage: Usage) -> None:
+    """Add what a draft had cost when it was cut off."""
+    Turn.objects.filter(pk=claimed.id, status=TurnStatus.SUPERSEDED).update(**_cost(usage))
 
 
 def retry(turn_id: UUID, *, by: str) -> None:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 import pytest
+from django.test import override_settings
 
-from agents.outcomes import Replied
+from agents.config import Budgets
+from agents.errors import AgentError, NotOursError, OutOfBudgetError
+from agents.guard import Run
+from agents.llm.scripted import ScriptedModel
+from agents.outcomes import Outcome, Replied, Usage
+from agents.request import Request
 from conversations import reconcile, turns
 from conversations.buffering import flush_now
 from conversations.models import Delivery, Turn, TurnStatus
 from conversations.turns import Claimed, LeaseLost, Settled
-from tests.conversing import conversation, replies, say
+from tests.answering import asked
+from tests.conversing import agent, conversation, quiet, replies, say
+from tests.processes import eventually
 from tests.time_travel import let_pass
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def waiting_turn() -> UUID:
@@ -59,3 +68,81 @@ def test_a_message_in_a_running_turn_is_no_hole() -> None:
     claim(id_)
     assert list(reconcile.holes()) == []
     assert reconcile.forgotten().ok
+
+
+def thinks_until_told_to_stop(request: Request) -> Outcome:
+    """A model that would write for ever; it is paid for what it wrote."""
+    assert request.draft is not None
+    request.draft("I was about to")
+    eventually(lambda: not request.still_ours(), "the draft to be cut off")
+    raise NotOursError(usage=Usage(40, 4))
+
+
+def test_a_draft_is_cut_off_as_soon_as_the_person_writes_on() -> None:
+    id_ = conversation()
+    drafts = iter([thinks_until_told_to_stop])
+
+    def answers(request: Request) -> Outcome:
+        if (draft := next(drafts, None)) is not None:
+            say(id_, "and this")
+            return draft(request)
+        return Replied("both")
+
+    with agent(answers=answers) as one:
+        say(id_, "this")
+        quiet()
+        quiet()
+    first, second = Turn.objects.filter(conversation_id=id_).order_by("id")
+    assert one.bursts == [["this"], ["this", "and this"]]
+    assert (first.status, first.draft, first.superseded_by) == (TurnStatus.SUPERSEDED, "I was about to", second.pk)
+    assert (first.input_tokens, first.output_tokens) == (40, 4)
+    assert replies(id_) == ["both"]
+
+
+def test_a_draft_with_no_room_for_it_in_the_next_burst_is_not_cut_off() -> None:
+    id_ = conversation()
+
+    def answers(request: Request) -> Outcome:
+        if request.burst == ["this"]:
+            say(id_, "and this")
+            assert not turns.supersede(claimed_of(request), "half")
+        return Replied(" ".join(request.burst))
+
+    with override_settings(INTERVIEW_BUFFER_MAX_SIZE=1), agent(answers=answers):
+        say(id_, "this")
+        quiet()
+        quiet()
+    assert replies(id_) == ["this", "and this"]
+
+
+def claimed_of(request: Request) -> Claimed:
+    turn = Turn.objects.get(pk=request.turn_id)
+    return Claimed(turn.pk, turn.generation, request.conversation_id, 0, turn.input, turn.attempts, turn.redrafts)
+
+
+def test_the_budgets_of_a_turn_bind_over_all_its_attempts() -> None:
+    id_ = conversation()
+    spent: list[tuple[int, bool]] = []
+
+    def answers(request: Request) -> Outcome:
+        spent.append((request.spent_tokens, request.spent_seconds > 0))
+        if len(spent) < 3:
+            raise AgentError("The model is away.", usage=Usage(100, 10))
+        return Replied("well")
+
+    with agent(answers=answers):
+        say(id_, "hello")
+        for _ in range(3):
+            quiet()
+    assert spent == [(0, False), (110, True), (220, True)]
+
+
+def test_what_earlier_attempts_spent_is_gone_from_the_budget() -> None:
+    def run(**spent: Any) -> Run:
+        budgets = Budgets(tokens=1_000, tool_calls=5, seconds=10)
+        return Run(asked(None, "hello", **spent), ScriptedModel(), "scripted", "", {}, budgets, "agent", 1)
+
+    run().check([])
+    for spent in ({"spent_tokens": 1_000}, {"spent_seconds": 10.5}):
+        with pytest.raises(OutOfBudgetError):
+            run(**spent).check([])

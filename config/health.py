@@ -52,7 +52,10 @@ def database() -> Result:
 def extension() -> Result:
     """Is pgvector there?"""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
+        cursor.execute(
+            "SELECT extversion, extnamespace::regnamespace::text, to_regtype('vector') IS NOT NULL"
+            " FROM pg_extension WHERE extname = 'vector'"
+        )
         row = cursor.fetchone()
     if row is None:
         return Result(
@@ -64,7 +67,37 @@ def extension() -> Result:
                 " (package postgresql-18-pgvector)."
             ),
         )
-    return Result("extension", True, f"pgvector {row[0]}")
+    version, schema, is_found = row
+    if not is_found:
+        return Result(
+            "extension",
+            False,
+            _("pgvector is in the schema %s, where nothing looks for it") % schema,
+            _("Add the schema to the search_path of the role: ALTER ROLE ... SET search_path = public, ..."),
+        )
+    return Result("extension", True, f"pgvector {version}")
+
+
+# What the clients' role may touch, or was meant to be protected, and is not. FORCE matters to the owner alone.
+UNPROTECTED = """
+SELECT c.relname FROM pg_class c LEFT JOIN pg_policy p ON p.polrelid = c.oid AND p.polname = 'own_rows'
+WHERE c.relkind IN ('r', 'p') AND pg_table_is_visible(c.oid)
+    AND (p.oid IS NOT NULL OR EXISTS (SELECT FROM aclexplode(c.relacl) WHERE grantee = to_regrole('parley_client')))
+    AND NOT (c.relrowsecurity AND p.oid IS NOT NULL)
+ORDER BY 1
+"""
+
+
+def isolation() -> Result:
+    """Does the database keep end users apart?"""
+    with connection.cursor() as cursor:
+        cursor.execute(UNPROTECTED)
+        tables = [name for (name,) in cursor.fetchall()]
+    if tables:
+        detail = _("row-level security is off: %s") % ", ".join(tables)
+        fix = _("Switched off by hand: ENABLE ROW LEVEL SECURITY, with the policy own_rows, on each.")
+        return Result("isolation", False, detail, fix)
+    return Result("isolation", True, _("row-level security is on"))
 
 
 _migrated_at: float | None = None  # walking the migrations costs 0.1 s, so a good answer holds for a while
@@ -85,7 +118,7 @@ def migrations() -> Result:
     return Result("migrations", True, _("all applied"))
 
 
-READINESS: list[Check] = [database, extension, migrations]
+READINESS: list[Check] = [database, extension, migrations, isolation]
 NOTICES: list[Check] = []  # what staff should mend soon; a process that serves is ready all the same
 
 

@@ -6,13 +6,13 @@ from config.doctor import THERE
 from config.health import NOTICES
 from config.metrics import NUMBERS, Number
 from conversations import bots, undelivered
-from conversations.reconcile import FORGOTTEN_TODAY, forgotten
+from conversations.reconcile import FORGOTTEN_TODAY, complete, forgotten
 
 # Not clock_timestamp(): what may change while a statement runs is no condition of an index, and all rows would be read.
 LAST_HOUR = "created_at > statement_timestamp() - interval '1 hour'"
 
 NOTICES += [undelivered.deliveries, bots.bots, bots.outages]
-THERE.append(forgotten)
+THERE += [forgotten, complete]
 NUMBERS += [
     Number("parley_bursts_open", "Bursts that are being listened to.", "SELECT count(*) FROM message_buffers"),
     Number(

@@ -8,10 +8,11 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.utils.translation import gettext as _
 
 from config.health import Result
+from config.postgresql.failures import Failure, failure
 from conversations import burst, fates
 from conversations.buffering import lock, wake_turns
 from conversations.models import Fate, Mode, TurnStatus
@@ -65,6 +66,11 @@ SELECT count(*) FROM messages WHERE {SENT.format(since="'1 day'")}
     AND NOT EXISTS (SELECT FROM message_fates WHERE message_id = messages.id)
     AND NOT EXISTS (SELECT FROM waiting WHERE waiting.id = messages.id)
 """
+GAPS = """
+SELECT conversation_id, max(message_index) + 1 - count(*) FROM messages
+GROUP BY conversation_id HAVING max(message_index) + 1 <> count(*) LIMIT %s
+"""
+GAPS_SHOWN = 20
 ANSWER_NOW = """
 INSERT INTO turns (conversation_id, interview_step, flush_id, trigger, input)
 VALUES (%s, %s, %s, 'staff', %s)
@@ -122,6 +128,32 @@ def forgotten() -> Result:
         detail = _("messages of the last day that neither wait nor have a fate: %d") % number
         return Result("fates", False, detail, _("`manage.py reconcile` names them, `--repair` mends them."))
     return Result("fates", True, _("every message of the last day waits or has its fate"))
+
+
+def gaps(*, patient: bool = False) -> list[tuple[UUID, int]]:
+    """Conversations whose messages are not numbered from 0 on without a gap, and how many each lacks; the first few.
+
+    It reads the index of all messages: half a million in a tenth of a second. Only the patient are not cut off.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        if patient:
+            cursor.execute("SET LOCAL statement_timeout = 0")
+        cursor.execute(GAPS, [GAPS_SHOWN])
+        return [(conversation, int(lacking)) for conversation, lacking in cursor.fetchall()]
+
+
+def complete() -> Result:
+    """Is every message still there? For `manage.py doctor`."""
+    try:
+        found = gaps()
+    except OperationalError as error:
+        if failure(error) is not Failure.BUSY:
+            raise
+        return Result("messages", True, _("too many to count here; `manage.py reconcile` counts them"))
+    if found:
+        detail = _("conversations that lack messages: %d") % len(found)
+        return Result("messages", False, detail, _("`manage.py reconcile` names them; a backup may have the messages."))
+    return Result("messages", True, _("no conversation lacks a message"))
 
 
 def holes(since: timedelta | None = None) -> list[Hole]:

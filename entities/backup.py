@@ -295,6 +295,13 @@ def is_due() -> bool:
     return bool(settings.BACKUP_EVERY_HOURS) and made > 1 and (last is None or last >= settings.BACKUP_EVERY_HOURS)
 
 
+def _gone() -> list[str]:
+    """Backups that this machine wrote, the newest few, whose files are not there any more."""
+    ours = Backup.objects.filter(removed_at=None, host=socket.gethostname()[:100], place=str(settings.BACKUP_DIR))
+    names = ours.order_by("-created_at").values_list("name", flat=True)[: settings.BACKUP_KEEP_LAST]
+    return [name for name in names if not (Path(settings.BACKUP_DIR) / name / MANIFEST).is_file()]
+
+
 def backups() -> Result:
     """Is the last backup younger than two of its periods?"""
     last, made = age()
@@ -302,6 +309,9 @@ def backups() -> Result:
     if last is None:
         fix = _("Run `manage.py backup`, and keep a worker running.")
         return Result("backups", made < allowed, _("none yet"), fix)
+    if missing := _gone():
+        told = _("not where they were written: %s") % ", ".join(missing)
+        return Result("backups", False, told, _("Look for BACKUP_DIR on another disk, or run `manage.py backup`."))
     detail = _("the last one %d h ago") % round(last)
     return Result(
         "backups", last <= allowed, detail, _("Run `manage.py backup`; look for its failures in the audit log.")

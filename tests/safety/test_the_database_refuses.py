@@ -50,6 +50,16 @@ def test_it_is_none_of_its_business(psql: psycopg.Connection[Any], statement: st
     psql.execute(statement)  # type: ignore[arg-type]
 
 
+def test_a_permission_ends_with_its_transaction(transactional_db: None) -> None:
+    with raw.connect(autocommit=False) as session:
+        session.execute("SELECT parley_guard.permit('public.notes.text', 'asked to by its owner')")
+        session.commit()
+        session.execute("SELECT pg_current_xact_id()")  # the next transaction writes, too
+        with pytest.raises(psycopg.Error, match="dropping a table column"):
+            session.execute("ALTER TABLE notes DROP COLUMN text")
+        session.rollback()
+
+
 def test_a_superuser_may_once_and_on_record(psql: psycopg.Connection[Any]) -> None:
     with pytest.raises(psycopg.Error, match="say why"), psql.transaction():
         psql.execute("SELECT parley_guard.permit('public.notes.text', ' ')")
@@ -63,7 +73,7 @@ def test_a_superuser_may_once_and_on_record(psql: psycopg.Connection[Any]) -> No
         psql.execute("ALTER TABLE notes DROP COLUMN title")  # another one was not permitted
 
 
-def test_a_permission_ends_with_its_transaction(psql: psycopg.Connection[Any]) -> None:
+def test_a_permission_that_was_rolled_back_permits_nothing(psql: psycopg.Connection[Any]) -> None:
     psql.execute("SAVEPOINT before")
     psql.execute("SELECT parley_guard.permit('public.notes.text', 'once')")
     psql.execute("ROLLBACK TO before")

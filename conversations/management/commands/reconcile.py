@@ -31,7 +31,10 @@ class Command(BaseCommand):
             self.stdout.write(self.style.ERROR(f"{account.contradictions} messages have a fate and still wait."))
         if account.holes:
             self._show_holes(since, account.holes)
-        if account.holes or account.contradictions:
+        gaps = reconcile.gaps(patient=True)
+        for conversation, lacking in gaps:
+            self.stdout.write(self.style.ERROR(f"conversation {conversation} lacks {lacking} messages in the middle"))
+        if account.holes or account.contradictions or gaps:
             raise SystemExit(1)
         self.stdout.write(self.style.SUCCESS("Every message has exactly one fate, or waits."))
 

@@ -22,14 +22,24 @@ class Names:
 
 FIELDS: Fields = {
     "role": ("role", "sender", "speaker", "from", "type"),
-    "content": ("content", "text", "message", "body", "utterance"),
+    "content": ("content", "text", "message", "body", "utterance", "value"),
     "created": ("timestamp", "created_at", "createdAt", "create_time", "date", "time", "at", "ts"),
     "deleted": ("deleted_at", "deletedAt", "deleted"),
     "id": ("id", "message_id", "messageId", "uuid"),
     "author": ("author", "name"),
 }
 REPLIES = "children"  # as LibreChat writes them
-LISTS = ("messages", "conversation", "conversations", "dialog", "dialogue", "history", "turns", "utterances")
+LISTS = (
+    "messages",
+    "conversation",
+    "conversations",
+    "dialog",
+    "dialogue",
+    "history",
+    "turns",
+    "utterances",
+    "chat.messages",
+)
 NAMES = Names(FIELDS)
 MISSING = object()
 FEW = 50  # keys of an object that is remembered as what many look like

@@ -14,7 +14,7 @@ from conversations.legacy.sources import FILES, TABLES, Options, Source
 from conversations.legacy.sources.files import opened
 from conversations.legacy.sources.postgres import columns, connect
 
-DSN = re.compile(r"postgres(ql)?://|(\w+=\S+\s*)+$", re.ASCII)
+DSN = re.compile(r"postgres(ql)?://|(\w+=\S++\s*+)++$", re.ASCII)
 HEAD = 256 * 1024  # characters of a file that are looked at
 KINDS = (*TABLES, *FILES)
 

@@ -18,6 +18,9 @@ from conversations import log, sessions
 from conversations.buffering import receive
 from conversations.legacy import cleaning, retrying
 from conversations.legacy.cleaning import Rules
+from conversations.legacy.detecting import source_of
+from conversations.legacy.errors import LegacyError
+from conversations.legacy.sources import Options
 from conversations.models import Conversation, ImportBatch, ImportReject, ImportStatus, Message, MessageBuffer
 from conversations.reconcile import account
 from tests import raw
@@ -315,6 +318,24 @@ def test_replies_that_stand_in_their_message_are_read_and_those_replaced_are_tol
     batch = bring(file(tmp_path, {"conversationId": "c", "recursive": True, "messages": [question]}))
     assert said(import_id=batch.pk) == [("user", "tea?"), ("assistant", "shown"), ("user", "thanks")]
     assert reasons(batch) == ["branch"]
+
+
+@pytest.mark.parametrize(
+    "talk",
+    [
+        {"id": "sharegpt", "conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "hello"}]},
+        {"id": "open-webui", "chat": {"title": "T", "history": {}, "messages": [
+            {"id": "1", "role": "user", "content": "hi"}, {"id": "2", "role": "assistant", "content": "hello"}]}},
+    ],
+)  # fmt: skip
+def test_conversations_of_other_programs_are_read_without_a_mapping(tmp_path: Path, talk: Any) -> None:
+    batch = bring(file(tmp_path, [talk]))
+    assert (said(import_id=batch.pk), reasons(batch)) == ([("user", "hi"), ("assistant", "hello")], [])
+
+
+def test_a_name_that_looks_like_an_address_is_told_apart_at_once() -> None:
+    with pytest.raises(LegacyError):
+        source_of("a=" * 60 + "a b c", None, Options())
 
 
 def test_a_role_may_be_named_by_a_truth_or_a_number(tmp_path: Path) -> None:

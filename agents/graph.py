@@ -63,7 +63,7 @@ def answer(request: Request, speaking: Speaking) -> Outcome:
         except OutOfBudgetError as error:
             return _stopped(run, error)
         except AgentError as error:
-            if error.permanent:  # no later run goes on from these calls and counts them
+            if error.permanent or request.last_run:  # no later run goes on from these calls and counts them
                 error.usage = _sum(error.usage, usage(_checkpointed(run)))
             raise
 

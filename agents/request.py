@@ -33,4 +33,5 @@ class Request:
     first_run: bool = False  # nobody ran this turn before: there is nothing to go on from
     spent_tokens: int = 0  # by the attempts before this one: the budgets are the turn's
     spent_seconds: float = 0.0
+    last_run: bool = False  # the last attempt: if it fails, no later run counts what is checkpointed
     draft: Callable[[str], None] | None = None  # told the answer so far, as often as it likes to hear

@@ -96,6 +96,7 @@ def read(claimed: Claimed, ours: threading.Event, drafting: Drafting) -> Request
         first_run=claimed.generation == 1,
         spent_tokens=claimed.spent_tokens,
         spent_seconds=claimed.spent_seconds,
+        last_run=claimed.attempts >= settings.INTERVIEW_TURN_ATTEMPTS,
         draft=drafting.hear,
     )
 

@@ -36,7 +36,9 @@ TOOLS = re.compile(
     r"|enable-auto-tool-choice",
     re.IGNORECASE | re.DOTALL,
 )
-PERMANENT_TYPES = re.compile(r"authentication|permission|not_found|invalid_request|insufficient_quota|billing")
+PERMANENT_TYPES = re.compile(  # types and codes of an error event without a status
+    r"authentication|permission|not_found|invalid_request|invalid_api_key|insufficient_quota|billing|payment"
+)
 
 
 def translated(error: BaseException) -> BaseException:  # noqa: PLR0911  one line per kind
@@ -69,7 +71,7 @@ def _api_error(error: openai.APIError) -> AgentError:
         return refusal
     if status == 429 and "request too large" in described.lower():
         return ContextExceededError(words)
-    if _is_permanent(status, str(error.type or "")):
+    if _is_permanent(status, f"{error.type} {error.code}"):
         return AgentBrokenError(words)
     return AgentError(words, retry_after=_retry_after(error))
 

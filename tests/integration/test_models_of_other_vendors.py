@@ -230,6 +230,15 @@ def test_a_permanent_failure_carries_the_calls_before_it(server: Server) -> None
     assert raised.value.usage == Usage(70, 70)
 
 
+def test_the_last_attempt_carries_the_calls_before_it(server: Server) -> None:
+    agent = an_agent(model="default", tools=["now"])
+    for last, cost in ((False, Usage()), (True, Usage(70, 70))):
+        server.script = [Say(calls=(("now", {}),), tokens=70), Status(503)]
+        with pytest.raises(AgentError) as raised:
+            runtime.run(asked(agent, "what time is it?", last_run=last))
+        assert raised.value.usage == cost
+
+
 def test_a_server_that_said_nothing_cost_nothing(server: Server, settings: Any) -> None:
     settings.LLM_TIMEOUT = 0.5
     server.script = [Hang()]
@@ -371,6 +380,25 @@ def test_retry_after_may_be_a_date(server: Server) -> None:
 def test_an_error_is_as_permanent_as_its_status(server: Server, status: int, permanent: bool, as_event: bool) -> None:
     error = {"message": "no", "type": "api_error", "code": status}
     server.script = [Events(({"error": error},)) if as_event else refusal("no", status=status)]
+    with pytest.raises(AgentError) as raised:
+        runtime.run(asked(an_agent(model="default"), "hi"))
+    assert raised.value.permanent is permanent
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "permanent"),
+    [
+        ("invalid_request_error", "model_not_found", True),
+        ("payment_required", None, True),
+        ("api_error", "invalid_api_key", True),
+        ("rate_limit_error", "rate_limit_exceeded", False),
+        ("server_error", None, False),
+    ],
+)
+def test_an_error_event_without_a_status_is_known_by_its_kind(
+    server: Server, kind: str, code: str | None, permanent: bool
+) -> None:
+    server.script = [Events(({"error": {"message": "no", "type": kind, "code": code}},))]
     with pytest.raises(AgentError) as raised:
         runtime.run(asked(an_agent(model="default"), "hi"))
     assert raised.value.permanent is permanent

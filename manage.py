@@ -23,7 +23,10 @@ def main() -> None:
     except (EnvError, ImproperlyConfigured) as error:
         sys.exit(f"{error}\n.env.example tells of every setting.")
 
+    from django.db import OperationalError
+
     from config.database import EmbeddedServerError, at_hand_for
+    from config.postgresql.failures import failure
 
     try:
         with at_hand_for(sys.argv):
@@ -31,6 +34,11 @@ def main() -> None:
         sys.stdout.flush()
     except EmbeddedServerError as error:
         sys.exit(str(error))
+    except OperationalError as error:
+        if "--traceback" in sys.argv or failure(error) is None:
+            raise
+        reason = str(error).strip().splitlines()[-1]
+        sys.exit(f"The database did not do it: {reason}\n`manage.py doctor` tells more, --traceback where it was.")
     except BrokenPipeError:  # whoever read the output has seen enough, as in `manage.py search x | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(READER_GONE)

@@ -12,7 +12,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from django.urls import URLPattern, path
 from django.utils.translation import gettext_lazy as _
 
-from agents import export
+from agents import audit, export
 from agents.models import AuditEntry, AuditLink, Status
 from config.admin import ChoicesDropdownFilter, DateRange, ReadOnlyAdmin, RecentValues, display
 from config.text import plain
@@ -98,6 +98,8 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         chosen = file_format if file_format in export.FORMATS else "csv"
         rows = self.get_changelist_instance(request).get_queryset(request).order_by("id")
+        filters = sorted(request.GET)
+        audit.record("audit.export", request.user.get_username(), None, {"format": chosen, "filters": filters})
         kinds = {"csv": "text/csv", "jsonl": "application/x-ndjson"}
         response = StreamingHttpResponse(export.lines(rows, chosen), content_type=f"{kinds[chosen]}; charset=utf-8")
         response["Content-Disposition"] = f'attachment; filename="audit.{chosen}"'

@@ -15,7 +15,8 @@ from config.columns import clock
 from entities import backup, hiding, loader, rehearsal
 from entities.mechanic import documents, drafting, repository, writing
 from entities.mechanic.documents import Document, DocumentError
-from entities.mechanic.drafting import MIGRATIONS, SCHEMA, DraftError
+from entities.mechanic.drafting import SCHEMA, DraftError
+from entities.mechanic.repository import MIGRATIONS, FilesChangedError
 from entities.models import SchemaChange
 from entities.models.schema_change import Origin, State
 from entities.postgres import ToolError
@@ -92,10 +93,11 @@ def rehearse(change: SchemaChange, *, by: str) -> SchemaChange:
     """Back up, restore into a copy, migrate the copy with the planned files, compare."""
     _expect(change, State.PLANNED, State.REHEARSED)
     try:
+        repository.check(change.files)
         taken = backup.take(by=by, reason=backup.REHEARSAL)
         with drafting.copy_with({path: texts["after"] for path, texts in change.files.items()}) as folder:
             told = rehearsal.rehearse(taken, ["entities"], folder=folder)
-    except (ToolError, RestoreError, OSError) as error:
+    except (FilesChangedError, ToolError, RestoreError, OSError) as error:
         _fail(change, "rehearse", by, str(error))
         raise ChangeError(str(error)) from error
     if not told.ok:

@@ -35,7 +35,6 @@ from entities.safety import OURS, judge
 LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv*", "var", "__pycache__", ".*_cache", ".hypothesis", "staticfiles", "node_modules", "results"
 )
-MIGRATIONS = Path("entities") / "migrations"
 SCHEMA = Path("entities") / "schema"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from config.env import ROOT
 
+MIGRATIONS = Path("entities") / "migrations"
 Files = Mapping[str, Mapping[str, str | None]]  # path: {"before": text or None, "after": text}
 AUTHOR = ("-c", "user.name=Parley mechanic", "-c", "user.email=mechanic@localhost")
 
@@ -35,11 +36,20 @@ def read(path: str) -> str | None:
     return file.read_text() if file.is_file() else None
 
 
-def write(files: Files) -> None:
-    """Every file as it shall be; what stands there must be what the plan saw, or what it writes."""
+def check(files: Files) -> None:
+    """Refuse a plan that saw other files, or migrations after which others have come."""
+    planned = {Path(path).name for path in files if Path(path).parent == MIGRATIONS}
+    others = {path.name for path in (ROOT / MIGRATIONS).glob("[0-9]*.py")} - planned
+    if planned and (newer := sorted(name for name in others if name[:4] >= min(planned)[:4])):
+        raise FilesChangedError(f"{newer[0]} has come since this was planned. Plan it again.")
     for path, texts in files.items():
         if read(path) not in (texts["before"], texts["after"]):
             raise FilesChangedError(f"{path} is not what it was when this was planned. Plan it again.")
+
+
+def write(files: Files) -> None:
+    """Every file as it shall be; what stands there must be what the plan saw, or what it writes."""
+    check(files)
     for path, texts in files.items():
         _replace(ROOT / path, texts["after"] or "")
 

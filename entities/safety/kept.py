@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from django.apps import apps
 from django.db import ProgrammingError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.db.migrations import Migration
@@ -147,9 +148,16 @@ def keep_what_stands(**_signal: Any) -> None:
     """After every migrate, and before: whatever is declared and stands. Two short queries where nothing has changed."""
     with connection.cursor() as cursor:
         before = known(cursor)
-        if before is None or before == (now := rules.standing()):
+        if before is None or before == (now := rules.standing() | _of_others(before)):
             return
         _told(cursor, now)
+
+
+def _of_others(known: Named) -> Named:
+    """Rules of tables that no installed app has: of an app that other settings install."""
+    tables = {model._meta.db_table for model in apps.get_models(include_auto_created=True)}
+    tables |= {rule.table for rule in rules.declared()}
+    return {rule for rule in known if rule.table not in tables}
 
 
 @contextmanager

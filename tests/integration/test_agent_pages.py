@@ -131,6 +131,8 @@ def test_the_record_is_filtered_searched_and_exported(staff: Client) -> None:
     assert "user:2" in staff.get(RECORD, {"q": "user:2"}).content.decode()
     assert "test.other" in staff.get(RECORD, {"status__exact": "refused"}).content.decode()
     lines = b"".join(staff.get(f"{RECORD}export/csv/", {"action": "test.other"}).streaming_content).decode()  # type: ignore[attr-defined]
+    (export,) = AuditEntry.objects.filter(action="audit.export")
+    assert (export.actor, export.details) == ("anna", {"format": "csv", "filters": ["action"]})
     assert len(lines.splitlines()) == 2
     assert "'=1+1" in lines
     entry = AuditEntry.objects.filter(action="test.deed").latest("id")

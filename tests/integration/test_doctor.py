@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 from django.conf import LazySettings
-from django.db import connection
+from django.db import ProgrammingError, connection
 from django.test import Client
 
 from config import doctor, health, rls
 from conversations import log, reconcile, sessions
 from entities import backup
+from entities.management.commands import migrate
 from tests import raw
+from tests.processes import manage
 
 pytestmark = pytest.mark.django_db
 
@@ -111,3 +113,18 @@ def test_messages_lost_in_the_middle_are_told() -> None:
 def test_the_advice_for_packages_does_something(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_locked", lambda: [("django", "5.2.0", "5.1")])
     assert "touch requirements.txt" in doctor.packages().fix
+
+
+@pytest.mark.parametrize("url", ["postgresql://nobody@%2Fnowhere:5432/x", "postgresql://u:wrong@127.0.0.1:1/x"])
+def test_a_command_without_its_database_says_so_in_a_sentence(url: str) -> None:
+    with manage("audit", "verify", DATABASE_URL=url) as process:
+        said = process.everything()
+        assert process.exit_code() == 1
+    assert "Traceback" not in said
+    assert "The database did not do it" in said
+
+
+def test_a_role_that_may_not_create_the_extension_is_told_what_to_do() -> None:
+    error = ProgrammingError('permission denied to create extension "vector"\nHINT: ...')
+    assert "CREATE EXTENSION vector" in migrate._in_words(error)
+    assert "search_path" in migrate._in_words(ProgrammingError('type "vector" does not exist'))

@@ -136,6 +136,19 @@ def test_what_it_writes_is_what_the_formatter_would_leave(columns: list[Any], la
         assert text == formatted.stdout
 
 
+def test_a_plan_that_others_have_overtaken_is_planned_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(repository, "ROOT", tmp_path)
+    folder = tmp_path / "entities" / "migrations"
+    folder.mkdir(parents=True)
+    (folder / "0013_before.py").touch()
+    planned: repository.Files = {"entities/migrations/0014_wish.py": {"before": None, "after": "x"}}
+    repository.check(planned)
+    (folder / "0014_another.py").touch()
+    for verb in (repository.check, repository.write):
+        with pytest.raises(repository.FilesChangedError, match="Plan it again"):
+            verb(planned)
+
+
 def test_texts_that_look_like_escapes_are_texts() -> None:
     odd = r"\N{nothing} \u12 \x \""
     table = {"name": "xplaces", "singular": "xplace", "columns": [{"name": "x", "type": "text", "label": odd}]}

@@ -172,3 +172,16 @@ def test_staff_see_what_is_not_kept() -> None:
     assert not told.ok
     assert "messages.messages_number" in told.detail
     assert told.fix
+
+
+def test_rules_of_an_app_that_is_not_installed_now_stay_kept(transactional_db: None) -> None:
+    theirs = Rule("their_table", "their_trigger", "trigger")
+    with connection.cursor() as cursor:
+        before = kept.known(cursor)
+        assert before
+        kept.keep(cursor, before | {theirs})
+        kept.keep_what_stands()
+        try:
+            assert kept.known(cursor) == before | {theirs}
+        finally:
+            kept.keep(cursor, before)

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from agents import export, proof
+from agents import audit, export, proof
 
 
 class Command(BaseCommand):
@@ -35,6 +35,8 @@ class Command(BaseCommand):
         self.stdout.write(self.style.SUCCESS("The record is whole. Keep the head elsewhere and pass it as --head."))
 
     def export(self, *, file_format: str, since: datetime | None, **_options: Any) -> None:
+        details = {"format": file_format, "filters": ["since"] if since else []}
+        audit.record("audit.export", "command", None, details)
         for line in export.lines(export.entries(since=since), file_format):
             self.stdout.write(line, ending="")
 

@@ -7,7 +7,7 @@ from unittest import mock
 
 from django.core.management.base import CommandError, CommandParser
 from django.core.management.commands import migrate as django_migrate
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, ProgrammingError
 
 from entities.safety.applying import Wanted, executor_for, nobody_else
 
@@ -45,8 +45,23 @@ class Command(django_migrate.Command):
         looks_only = options.get("check_unapplied") or options.get("plan")
         alone = nullcontext() if wanted.rehearsing or looks_only else nobody_else()
         with alone, mock.patch.object(django_migrate, "MigrationExecutor", executor_for(wanted)):
-            super().handle(*args, **options)
+            try:
+                super().handle(*args, **options)
+            except ProgrammingError as error:
+                raise CommandError(_in_words(error)) from error
 
     def _say(self, line: str) -> None:
         self.stdout.write(f"  {line}")
         self.stdout.flush()
+
+
+def _in_words(error: ProgrammingError) -> str:
+    """What an operator can do about a refusal of the server."""
+    reason = str(error).strip().splitlines()[0]
+    if "permission denied to create extension" in reason:
+        return f"{reason}. Let a superuser run, once, in this database: CREATE EXTENSION vector"
+    if 'type "vector" does not exist' in reason:
+        return f"{reason}: pgvector is in a schema that is not on the search_path. `manage.py doctor` names it."
+    if "permission denied for schema" in reason:
+        return f"{reason}. Let its owner run: GRANT CREATE ON SCHEMA ... TO the role of DATABASE_URL"
+    return reason

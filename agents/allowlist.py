@@ -5,6 +5,7 @@ from __future__ import annotations
 import pkgutil
 from functools import cache
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -35,12 +36,24 @@ def load(module_path: str) -> ModuleType:
     return import_module(module_path)
 
 
+def missing_packages() -> list[str]:
+    """Packages that the setting names and that are not installed."""
+    return [package for package in settings.AGENT_TOOL_PACKAGES if _spec(package) is None]
+
+
+def _spec(package: str) -> ModuleSpec | None:
+    try:
+        return find_spec(package)
+    except (ImportError, ValueError):  # of a package above it
+        return None
+
+
 @cache  # files do not change while the process runs
 def _found(packages: tuple[str, ...]) -> frozenset[str]:
     return frozenset(
         f"{package}.{module.name}"
         for package in packages
-        if (spec := find_spec(package)) is not None
+        if (spec := _spec(package)) is not None
         for module in pkgutil.iter_modules(spec.submodule_search_locations)
         if not module.ispkg and not module.name.startswith("_")
     )

@@ -74,7 +74,7 @@ def offered(agent: Agent, names: tuple[str, ...]) -> dict[str, Offer]:
         tool = code_of(rows[name]) if name in rows else None
         if tool is not None:
             row = rows[name]
-            schema, high_impact = row.schema or tool.schema, row.high_impact or tool.high_impact
+            schema, high_impact = toolbox.schema_of(row, tool), row.high_impact or tool.high_impact
             offers[name] = Offer(tool, row.description or tool.description, schema, high_impact)
         else:
             logger.warning("tool not offered", tool=name, agent=agent.name)

@@ -86,7 +86,7 @@ def version(agent: Agent, number: int) -> AgentVersion:
 
 def find(name: str) -> Agent:
     """The agent of that name, if it takes new conversations."""
-    agent = Agent.objects.active().filter(name=name).first()
+    agent = Agent.objects.active().filter(name=name).first() or _read_at_first_use(name)
     if agent is None:
         known = ", ".join(Agent.objects.active().values_list("name", flat=True)) or "none"
         raise AgentNotFoundError(f"No agent {name[:100]!r} takes conversations; those that do: {known}.")
@@ -94,14 +94,8 @@ def find(name: str) -> Agent:
 
 
 def default_agent() -> Agent:
-    """Who answers where nobody was named: DEFAULT_AGENT, read from its file where the registry is still empty."""
-    name = settings.DEFAULT_AGENT
-    agent = Agent.objects.active().filter(name=name).first()
-    if agent is not None:
-        return agent
-    if f"{name}.toml" in files.found() and not Agent.objects.filter(name=name).exists():
-        _sync_one(f"{name}.toml", by="system")
-    return find(name)
+    """Agent that answers where nobody was named: DEFAULT_AGENT."""
+    return find(settings.DEFAULT_AGENT)
 
 
 # --- changed ---
@@ -196,6 +190,14 @@ def diff(a: AgentVersion, b: AgentVersion) -> list[str]:
 
 
 # --- helpers ---
+
+
+def _read_at_first_use(name: str) -> Agent | None:
+    """Register the agent whose file nobody has synced yet; one that staff switched off stays off."""
+    if f"{name}.toml" not in files.found() or Agent.objects.filter(name=name).exists():
+        return None
+    _sync_one(f"{name}.toml", by="system")
+    return Agent.objects.active().filter(name=name).first()
 
 
 def _agent(agent_id: UUID) -> Agent:

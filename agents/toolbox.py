@@ -7,12 +7,15 @@ from types import ModuleType
 from typing import Any
 
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from agents import allowlist, audit, schemas
 from agents.allowlist import ModuleRefusedError
 from agents.models import Agent, Status, Tool
-from agents.tools import shipped
+from agents.tools import TOOLS
+from agents.tools import Tool as Declared
 from config.columns import clock
+from config.health import Result
 
 NO_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
 
@@ -51,13 +54,51 @@ def save(  # noqa: PLR0913  keyword-only, one per column
 
 
 def ship(*, by: str) -> list[Tool]:
-    """Register the tools that come with the code, may be used and can work here; a row stays as staff left it."""
-    known = set(Tool.objects.values_list("name", flat=True))
+    """Register each tool of AGENT_TOOL_PACKAGES that can work here; a row stays as staff left it."""
+    _import_all()
+    known, allowed = set(Tool.objects.values_list("name", flat=True)), allowlist.modules()
     return [
         save(tool.name, module_path=tool.module_path, by=by, description=tool.description, schema=tool.schema)
-        for tool in shipped().values()
-        if tool.name not in known and tool.module_path in allowlist.modules()
+        for tool in TOOLS.values()
+        if tool.name not in known and tool.module_path in allowed and tool.available()
     ]
+
+
+def problems() -> list[str]:
+    """Tools that no agent can call, and why: missing packages, broken modules, rows that name what is not declared."""
+    missing = [f"AGENT_TOOL_PACKAGES: there is no package {package}" for package in allowlist.missing_packages()]
+    broken = _import_all()
+    rows = Tool.objects.filter(is_active=True).exclude(module_path__in=broken).values_list("name", "module_path")
+    undeclared = [
+        f"{name}: {module_path} declares no tool of this name"
+        for name, module_path in rows
+        if name not in TOOLS or TOOLS[name].module_path != module_path
+    ]
+    return [*missing, *(f"{module}: {reason}" for module, reason in sorted(broken.items())), *undeclared]
+
+
+def tools() -> Result:
+    """Check of `manage.py doctor`: each registered tool can be called."""
+    if found := problems():
+        return Result("tools", False, "; ".join(found), _("Mend the module, or switch the tool off in the admin."))
+    return Result("tools", True, _("all can be imported"))
+
+
+def schema_of(row: Tool, tool: Declared) -> dict[str, Any]:
+    """Arguments as the code declares them, unless the row names some itself."""
+    named = row.schema and any(key not in ("type", "additionalProperties") and row.schema[key] for key in row.schema)
+    return dict(row.schema) if named else tool.schema
+
+
+def _import_all() -> dict[str, str]:
+    """Import every module a tool may be; those that cannot be, with the reason."""
+    broken = {}
+    for module_path in sorted(allowlist.modules()):
+        try:
+            allowlist.load(module_path)
+        except Exception as error:  # whatever somebody's module does when it is imported
+            broken[module_path] = f"{type(error).__name__}: {error}"[:300]
+    return broken
 
 
 def switch(tool: Tool, *, on: bool, by: str) -> bool:

@@ -6,11 +6,11 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
-from agents import registry
+from agents import allowlist, registry
 from agents.config import parse
 from agents.models import Agent, Tool
 from agents.request import Request, Said
-from agents.tools import TOOLS, shipped
+from agents.tools import TOOLS
 
 numbers = count(1)
 
@@ -25,6 +25,12 @@ def an_agent(**config: Any) -> Agent:
     Agent.objects.filter(pk=agent.pk).update(active_version=1)
     agent.refresh_from_db()
     return agent
+
+
+def shipped() -> None:
+    """Import every tool that may be used."""
+    for module_path in allowlist.modules():
+        allowlist.load(module_path)
 
 
 def register(name: str, **columns: Any) -> Tool:

@@ -14,8 +14,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
@@ -86,10 +84,3 @@ def tool(  # noqa: PLR0913  keyword-only, one per property
         return function
 
     return register
-
-
-def shipped() -> dict[str, Tool]:
-    """Every tool of this package that can work here, by name."""
-    for module in iter_modules(__path__):
-        import_module(f"{__name__}.{module.name}")
-    return {name: tool for name, tool in TOOLS.items() if tool.available()}

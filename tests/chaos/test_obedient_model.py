@@ -15,10 +15,10 @@ from django.db import connection
 from agents import runtime
 from agents.models import AuditEntry, CallStatus, ToolCall
 from agents.outcomes import Refused, Replied
-from agents.tools import TOOLS, Call, save_note, shipped
+from agents.tools import TOOLS, Call, save_note
 from conversations import log, sessions
 from conversations.recalling import own_messages
-from tests.answering import an_agent, asked, register
+from tests.answering import an_agent, asked, register, shipped
 from tests.fake_model_server import Ask, Cut, Garbage, Say, Status, model_server
 from tests.searching import settle
 

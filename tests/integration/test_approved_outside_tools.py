@@ -27,7 +27,7 @@ from agents.tools import TOOLS, Call
 from config.columns import clock
 from config.queue import run_due
 from conversations import log, sessions
-from tests.answering import an_agent
+from tests.answering import an_agent, shipped
 from tests.conversing import agent, quiet, say
 from tests.integration.test_crashes import environment
 from tests.patience import PATIENCE
@@ -74,6 +74,7 @@ def refunds() -> Iterator[Refunds]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         service.url = f"http://127.0.0.1:{server.server_port}/"
+        shipped()
         sys.modules.pop(f"{PACKAGE}.refund", None)  # declared anew in each test
         packages = override_settings(AGENT_TOOL_PACKAGES=["agents.tools", PACKAGE])
         with patch.dict(os.environ, REFUNDS=service.url), patch.dict(TOOLS), packages:

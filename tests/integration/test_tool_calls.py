@@ -15,11 +15,11 @@ from agents import approvals, calls, schemas
 from agents.approvals import NothingToDecideError
 from agents.calls import Asked
 from agents.models import AuditEntry, CallStatus, ToolCall
-from agents.tools import TOOLS, Call, save_note, shipped, tool
+from agents.tools import TOOLS, Call, save_note, tool
 from agents.tools.save_note import Store
 from config.queue import run_due
 from conversations import log, sessions
-from tests.answering import an_agent, register
+from tests.answering import an_agent, register, shipped
 from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)

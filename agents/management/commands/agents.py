@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from agents import registry
+from agents import registry, toolbox
 from agents.config import ConfigInvalidError, as_text
 from agents.models import Agent
 
@@ -35,6 +35,10 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     def sync(self, *, by: str, **_options: Any) -> None:
+        for tool in toolbox.ship(by=by):
+            self.stdout.write(f"{tool.name:40} registered, from {tool.module_path}")
+        for problem in toolbox.problems():
+            self.stderr.write(f"tool not usable: {problem}")
         done = registry.sync(by=by)
         for one in done:
             number = f" version {one.version}" if one.version else ""

@@ -162,8 +162,10 @@ def tokens(read: int, written: int) -> Told:
     group=ARRIVING, permission=SEE_DELIVERIES, page=DELIVERIES, status__exact="pending",
 )  # fmt: skip
 def unsent(number: int, late: float) -> Told:
-    alert = _("An answer should have been sent %s ago: does its bot run?") % span(late) if late > STUCK else ""
-    return Told(count(number), _("the oldest is due for %s") % span(late) if late > 1 else _("on time"), alert)
+    alert = ""
+    if late > STUCK:
+        alert = _("An answer has waited %s to be sent: does its bot run, and has its channel its token?") % span(late)
+    return Told(count(number), _("the oldest has waited for %s") % span(late) if late > 1 else _("on time"), alert)
 
 
 @figure(

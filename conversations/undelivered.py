@@ -17,7 +17,7 @@ from conversations.models import Delivery, DeliveryStatus, Message
 
 logger = structlog.get_logger(__name__)
 
-STUCK = 300  # seconds a part may be due without anybody sending it
+STUCK = 300  # seconds a part may wait after the message was said
 FORGIVEN = "1 day"  # a failure nobody decided on is told for so long; it stays in the list
 
 # Sent anew from the first part that did not arrive: what comes behind it failed only because of it, or waits.
@@ -83,10 +83,17 @@ SELECT count(*) FILTER (WHERE status = 'unknown'), count(*) FILTER (WHERE status
 FROM deliveries WHERE status IN ('unknown', 'failed') AND resolved_at IS NULL
     AND updated_at > clock_timestamp() - %s::interval
 """
+# By its age: every look at a channel that cannot send puts the next attempt off, which makes nothing less late.
 OLDEST = """
-SELECT coalesce(max(extract(epoch FROM clock_timestamp() - next_attempt_at)), 0)::float8 FROM deliveries
-WHERE status IN ('pending', 'sending') AND next_attempt_at < clock_timestamp()
+SELECT coalesce(max(extract(epoch FROM clock_timestamp() - created_at)), 0)::float8 FROM deliveries
+WHERE status IN ('pending', 'sending')
 """
+
+
+def hindrance(delivery: Delivery) -> str:
+    """Why the delivery's channel could not send lately; empty where nothing is known."""
+    waiting = Delivery.objects.filter(channel=delivery.channel, status=DeliveryStatus.PENDING).exclude(error="")
+    return waiting.order_by("-updated_at").values_list("error", flat=True).first() or ""
 
 
 def deliveries() -> Result:
@@ -98,7 +105,7 @@ def deliveries() -> Result:
         (late,) = cursor.fetchone()
     if unknown or failed or late > STUCK:
         numbers = {"unknown": unknown, "failed": failed, "late": round(late)}
-        detail = _("unknown: %(unknown)d, failed: %(failed)d, the oldest due for %(late)d s") % numbers
+        detail = _("unknown: %(unknown)d, failed: %(failed)d, the oldest has waited for %(late)d s") % numbers
         fix = _("Look at Deliveries in the admin: resend, it arrived, or give up.")
         return Result("deliveries", False, detail, fix)
     return Result("deliveries", True, _("nothing waits for a decision"))

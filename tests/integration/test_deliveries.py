@@ -463,7 +463,7 @@ def test_what_waits_for_staff_is_told_on_the_start_page_and_not_to_load_balancer
     paper.faults.append("answer lost")
     deliver(talk)
     result = undelivered.deliveries()
-    assert (result.ok, result.detail) == (False, "unknown: 1, failed: 0, the oldest due for 0 s")
+    assert (result.ok, result.detail) == (False, "unknown: 1, failed: 0, the oldest has waited for 0 s")
     assert undelivered.deliveries in health.NOTICES
     assert undelivered.deliveries not in health.READINESS
 

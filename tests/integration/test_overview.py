@@ -16,7 +16,7 @@ from django.utils import timezone
 from config import dashboard, figures
 from config.figures import Figure, Shown, Told
 from conversations import figures as told_of
-from conversations import log, sessions
+from conversations import log, sessions, takeover
 from tests.api import Caller
 
 pytestmark = pytest.mark.django_db
@@ -94,6 +94,15 @@ def test_what_needs_somebody_is_an_alert_with_its_link(staff: Client) -> None:
     page = html.unescape(staff.get("/admin/").content.decode())
     assert '<a id="alert-failed" href="/admin/conversations/turn/?status__exact=failed">1 turn failed' in page
     assert "Nothing needs you." not in page
+
+
+def test_an_answer_whose_next_attempt_is_put_off_again_and_again_is_late_all_the_same() -> None:
+    talk = sessions.open(7, channel="telegram", chat_id=7)[0].pk
+    takeover.take_over(talk, by="anna")
+    takeover.reply(talk, "hello", by="anna")
+    assert not told()["unsent"].alert
+    sql("UPDATE deliveries SET created_at = now() - interval '18 minutes', next_attempt_at = now() + interval '1 min'")
+    assert told()["unsent"].alert.startswith("An answer has waited 18 min to be sent")
 
 
 def test_a_count_that_somebody_changed_behind_the_rules_is_told() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -137,7 +137,7 @@ def look(conversation_ids: Iterable[UUID]) -> dict[UUID, State]:
         connection.close()
 
 
-async def follow(conversation_id: UUID, *, after_index: int) -> AsyncIterator[Happened | None]:
+async def follow(conversation_id: UUID, *, after_index: int) -> AsyncGenerator[Happened | None, None]:
     """Everything after that message, for as long as somebody listens; None where a heartbeat is due."""
     seen: State | None = None
     async with hub().listening(conversation_id) as changed:
@@ -168,7 +168,8 @@ def changes(before: State | None, now: State, index: int) -> list[Happened]:
     """What of the state a listener does not know yet."""
     happened = []
     if before is None or (before.mode, before.interview_step) != (now.mode, now.interview_step):
-        happened.append(Happened("session", {"mode": now.mode, "interview_step": now.interview_step}, index))
+        session = {"mode": now.mode, "interview_step": now.interview_step, "deleted_count": now.deleted_count}
+        happened.append(Happened("session", session, index))
     if before is not None and before.deleted_count != now.deleted_count:
         happened.append(Happened("deleted", {"count": now.deleted_count - before.deleted_count}, index))
     if before is None or before.bursts != now.bursts:

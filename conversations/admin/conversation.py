@@ -91,10 +91,11 @@ class ConversationAdmin(Desk, Playground, Following, Tuner, ReadOnlyAdmin):
     def get_urls(self) -> list[URLPattern]:
         views: dict[str, Callable[..., HttpResponseBase]] = {
             "message/<int:index>": self.message_text, "take-over": self.take_over, "hand-back": self.hand_back,
-            "reply": self.reply, "say": self.say, "typing": self.typing, "events": self.events,
+            "reply": self.reply, "say": self.say, "typing": self.typing,
         }  # fmt: skip
         pages: dict[str, Callable[..., HttpResponseBase]] = {
-            "playground": self.playground, "tuner": self.tuner, "said/<uuid:message_id>": self.said,
+            "playground": self.playground, "tuner": self.tuner, "events": self.events,
+            "said/<uuid:message_id>": self.said,
         }  # fmt: skip
         of_one = self.urls_below("<uuid:conversation_id>", views)
         return [*self.urls_below("", pages), *of_one, *super().get_urls()]
@@ -158,10 +159,10 @@ class ConversationAdmin(Desk, Playground, Following, Tuner, ReadOnlyAdmin):
         return plain(str(conversation))
 
     @display(
-        description=_("mode"), label={Mode.AUTO.label: "success", Mode.MANUAL.label: "warning", Mode.CLOSED.label: ""}
+        description=_("mode"), label={Mode.AUTO.value: "success", Mode.MANUAL.value: "warning", Mode.CLOSED.value: ""}
     )
-    def shown_mode(self, conversation: Conversation) -> str:
-        return conversation.get_mode_display()
+    def shown_mode(self, conversation: Conversation) -> tuple[str, str]:
+        return conversation.mode, conversation.get_mode_display()
 
     @display(description=_("messages"))
     def shown_count(self, conversation: Conversation) -> int:

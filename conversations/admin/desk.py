@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
-from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST
 
-from conversations import burst, takeover, tally
+from conversations import burst, takeover, tally, undelivered
 from conversations.admin import links
 from conversations.errors import BlankMessageError, ConversationClosedError
-from conversations.log import LogError
-from conversations.models import Conversation, Mode
+from conversations.log import Entry, LogError
+from conversations.models import Conversation, Delivery, DeliveryStatus, Mode
 
 if TYPE_CHECKING:
     from config.admin import ModelAdmin
@@ -42,10 +42,22 @@ def may_act(request: HttpRequest) -> bool:
     return request.user.has_perm("conversations.change_conversation")
 
 
+def posted(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """A button's view. Whoever had to log in on the way here comes by GET, and is led to the transcript."""
+
+    @wraps(view)
+    def shown(model_admin: Any, request: HttpRequest, conversation_id: UUID) -> HttpResponse:
+        if request.method != "POST":
+            return redirect(links.conversation_url(conversation_id))
+        return view(model_admin, request, conversation_id)
+
+    return shown
+
+
 class Desk(Base):
     """The views behind the buttons; what they do are the verbs of `conversations.takeover`."""
 
-    @method_decorator(require_POST)
+    @posted
     def take_over(self, request: HttpRequest, conversation_id: UUID) -> HttpResponse:
         found = self._acted_on(request, conversation_id)
         if takeover.take_over(found.pk, by=request.user.get_username()):
@@ -55,7 +67,7 @@ class Desk(Base):
             _refused(request, found)
         return redirect(links.conversation_url(found.pk))
 
-    @method_decorator(require_POST)
+    @posted
     def hand_back(self, request: HttpRequest, conversation_id: UUID) -> HttpResponse:
         found = self._acted_on(request, conversation_id)
         if takeover.hand_back(found.pk, by=request.user.get_username()):
@@ -65,30 +77,35 @@ class Desk(Base):
             _refused(request, found)
         return redirect(links.conversation_url(found.pk))
 
-    @method_decorator(require_POST)
+    @posted
     def reply(self, request: HttpRequest, conversation_id: UUID) -> HttpResponse:
+        """The page's script asks for JSON and stays where it is; without it the page comes back."""
         found = self._acted_on(request, conversation_id)
         form = ReplyForm(request.POST)
         if not form.is_valid():
-            messages.error(request, _("Nothing was sent: %s") % unsaid(form))
-        elif burst.is_blank(text := form.cleaned_data["content"].replace("\r\n", "\n")):
+            level, text = messages.ERROR, _("Nothing was sent: %s") % unsaid(form)
+        elif burst.is_blank(content := form.cleaned_data["content"].replace("\r\n", "\n")):
             tally.count_refusal(BlankMessageError.code)
-            messages.error(request, _("Nothing was sent: the message is empty."))
+            level, text = messages.ERROR, _("Nothing was sent: the message is empty.")
         else:
-            self._say(request, found, text, form.cleaned_data["token"])
+            level, text = self._say(request, found, content, form.cleaned_data["token"])
+        if request.headers.get("Accept") == "application/json":
+            refused = level == messages.ERROR
+            return JsonResponse({"error" if refused else "note": text}, status=400 if refused else 200)
+        messages.add_message(request, level, text)
         return redirect(links.conversation_url(found.pk))
 
-    def _say(self, request: HttpRequest, found: Conversation, text: str, token: UUID | None) -> None:
+    def _say(self, request: HttpRequest, found: Conversation, text: str, token: UUID | None) -> tuple[int, str]:
+        """The level and the text of what to tell the colleague."""
         try:
             entry = takeover.reply(found.pk, text, by=request.user.get_username(), external_id=_name(token, text))
         except ConversationClosedError:
-            messages.error(request, _("Nothing was sent: the conversation is closed."))
+            return messages.ERROR, _("Nothing was sent: the conversation is closed.")
         except LogError as error:
-            messages.error(request, _("Nothing was sent: %s") % error)
-        else:
-            if not entry.repeated:
-                self.log_change(request, found, f"replied, message #{entry.message_index}")
-            messages.success(request, _("Sent as message #%d.") % entry.message_index)
+            return messages.ERROR, _("Nothing was sent: %s") % error
+        if not entry.repeated:
+            self.log_change(request, found, f"replied, message #{entry.message_index}")
+        return _outcome(entry)
 
     def _acted_on(self, request: HttpRequest, conversation_id: UUID) -> Any:
         if not may_act(request):
@@ -97,6 +114,17 @@ class Desk(Base):
         if found is None:
             raise Http404
         return found
+
+
+def _outcome(entry: Entry) -> tuple[int, str]:
+    """What is known of the reply's delivery so far; not more."""
+    delivery = Delivery.objects.filter(message_id=entry.id).order_by("-part").first()
+    if delivery is None or delivery.status == DeliveryStatus.SENT:
+        return messages.SUCCESS, _("Sent as message #%d.") % entry.message_index
+    if problem := undelivered.hindrance(delivery):
+        told = {"number": entry.message_index, "problem": problem}
+        return messages.WARNING, _("Message #%(number)d is stored, but cannot be sent now: %(problem)s") % told
+    return messages.SUCCESS, _("Message #%d is stored and on its way.") % entry.message_index
 
 
 def _name(token: UUID | None, text: str) -> str | None:

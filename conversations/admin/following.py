@@ -1,9 +1,11 @@
-"""A transcript that is open follows its conversation: the events of `conversations.live`, for staff."""
+"""The stream behind the open transcripts of a browser: the events of `conversations.live`, for staff (ADR 0168)."""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -29,44 +31,97 @@ else:
 
 ONCE_AT_MOST = 600.0  # seconds; the browser comes back, and the session is looked at again
 CHECK_PERSON_EVERY = 5.0  # seconds
+MOST_AT_ONCE = 50  # conversations of one stream; the browser's script names no more
 
 
 class Following(Base):
-    """The stream behind an open transcript."""
+    """One stream for all transcripts that a browser has open: it allows six connections to a server over HTTP/1.1."""
 
     @method_decorator(require_safe)
-    def events(self, request: HttpRequest, conversation_id: UUID) -> HttpResponseBase:
-        """What happens after the message the page ends with, or after the last one the browser saw."""
+    def events(self, request: HttpRequest) -> HttpResponseBase:
+        """What happens in each named conversation after the message that its page ends with."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        found = Conversation.objects.filter(pk=conversation_id).values_list("message_count", flat=True).first()
-        if found is None:
+        wanted = _cursors(request.GET.getlist("conversation"))
+        known = set(Conversation.objects.filter(pk__in=wanted).values_list("pk", flat=True))
+        if not known or len(wanted) > MOST_AT_ONCE:
             raise Http404
         if not isinstance(request, ASGIRequest):
-            return HttpResponse(status=204)  # a server without streams: the browser asks no more, the page stands still
-        after = live.parsed_event_id(request.headers.get("Last-Event-ID") or request.GET.get("after"))
+            return HttpResponse(status=204)  # a server without streams: the page stands still
         person = int(request.user.pk or 0)
         if not connection.in_atomic_block:
             connection.close()  # a stream may last for minutes: give the connection back before it begins
         return StreamingHttpResponse(
-            _stream(conversation_id, after if after is not None else int(found) - 1, person),
+            _stream({id_: after for id_, after in wanted.items() if id_ in known}, person),
             content_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
 
 
-async def _stream(conversation_id: UUID, after_index: int, person: int) -> AsyncIterator[bytes]:
+def _cursors(given: list[str]) -> dict[UUID, int]:
+    """`<conversation>:<index of its last message on the page>`; what cannot be read is left out."""
+    cursors = {}
+    for text in given:
+        name, _colon, index = text.partition(":")
+        after = live.parsed_event_id(index)
+        try:
+            cursors[UUID(name)] = -1 if after is None else after
+        except ValueError:
+            continue
+    return cursors
+
+
+async def _stream(cursors: Mapping[UUID, int], person: int) -> AsyncIterator[bytes]:
     begun = checked = time.monotonic()
     yield live.KEEP_ALIVE
-    async for happened in live.follow(conversation_id, after_index=after_index):
-        now = time.monotonic()
-        if now - begun > ONCE_AT_MOST:
-            return
-        if now - checked > CHECK_PERSON_EVERY:
-            if not await sync_to_async(_still_staff, thread_sensitive=False)(person):
+    async with aclosing(_merged(cursors)) as events:
+        async for conversation_id, event in events:
+            now = time.monotonic()
+            if now - begun > ONCE_AT_MOST:
                 return
-            checked = now
-        yield happened.encode() if happened else live.KEEP_ALIVE
+            if now - checked > CHECK_PERSON_EVERY:
+                if not await sync_to_async(_still_staff, thread_sensitive=False)(person):
+                    return
+                checked = now
+            yield _encoded(conversation_id, event) if event else live.KEEP_ALIVE
+
+
+def _encoded(conversation_id: UUID, event: live.Happened) -> bytes:
+    """With its conversation, and with the time, since a countdown must not trust the clock of the browser."""
+    data = {"conversation": conversation_id, "now": time.time(), **event.data}
+    return live.Happened(event.name, data, event.id).encode()
+
+
+async def _merged(cursors: Mapping[UUID, int]) -> AsyncGenerator[tuple[UUID, live.Happened | None], None]:
+    """The events of all conversations in the order of their arrival; a slow reader holds each of them back."""
+    queue: asyncio.Queue[tuple[UUID, live.Happened | None] | Exception] = asyncio.Queue(maxsize=1)
+
+    async def pump(conversation_id: UUID, after: int) -> None:
+        try:
+            async with aclosing(live.follow(conversation_id, after_index=after)) as events:
+                async for event in events:
+                    await queue.put((conversation_id, event))
+        except Exception as error:
+            await queue.put(error)
+
+    tasks = [asyncio.create_task(pump(*cursor)) for cursor in cursors.items()]
+    try:
+        while True:
+            arrival = await queue.get()
+            if isinstance(arrival, Exception):
+                raise arrival  # the stream ends, and the browser comes back with the cursors it has
+            yield arrival
+    finally:
+        await _end(tasks)
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """Until they have ended: Python 3.11's wait_for may swallow one cancellation."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _done, pending = await asyncio.wait(pending, timeout=1.0)
 
 
 def _still_staff(person: int) -> bool:

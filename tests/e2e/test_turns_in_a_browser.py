@@ -56,7 +56,7 @@ def test_staff_take_over_and_a_double_click_answers_once(browser: Browser, anna:
     assert not browser.all(".open-burst"), "what waited is left to staff"
     browser.find("#reply").send_keys("Здравствуйте, это Анна.")
     browser.run("const b = document.querySelector('[data-once] button'); b.click(); b.click()")
-    browser.until(lambda: "Sent as message" in browser.driver.page_source, "the answer")
+    browser.until(lambda: "Message #1" in browser.find("form.reply .note").text, "the answer")
     said = [entry.content for entry in log.history(talk.pk) if entry.author == "anna"]
     assert said == ["Здравствуйте, это Анна."]
 

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from agents.models import Agent
 from config.lists import CappedPaginator
-from conversations import log, sessions
+from conversations import log, sessions, takeover
 from conversations.admin.conversation import NEWEST, ConversationAdmin
 from conversations.models import Conversation
 
@@ -188,3 +188,9 @@ def test_staff_without_permission_see_neither_list_nor_transcript() -> None:
 def test_the_admin_orders_by_its_index_alone() -> None:
     assert ConversationAdmin.ordering == NEWEST
     assert ConversationAdmin.sortable_by == ()
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_the_badges_of_the_modes_have_their_colours_in_every_language(staff: Client, language: str) -> None:
+    takeover.take_over(talk("by staff").pk, by="anna")
+    assert "bg-orange-100" in staff.get(LIST, headers={"accept-language": language}).content.decode()

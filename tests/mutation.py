@@ -27,9 +27,12 @@ from queue import Queue
 ROOT = Path(__file__).resolve().parent.parent
 EQUIVALENTS = Path(__file__).with_name("mutation_equivalents.txt")
 TIMEOUT = 420.0  # seconds of one mutant's tests; a mutant that hangs them counts as killed
-TURNS = "one_message_in_one_reply_out races burst_state_machine crashes dialogue_order traps_of_the_field turn_pages"
+TURNS = "fences one_message_in_one_reply_out races turn_pages traps_of_the_field dialogue_order burst_state_machine"
 AREAS: dict[str, tuple[str, str]] = {  # area: modules, and names of test files without `test_`
-    "turns": ("conversations/turns.py conversations/settling.py conversations/answering.py", TURNS),
+    "turns": (
+        "conversations/turns.py conversations/settling.py conversations/answering.py conversations/dialogue.py",
+        TURNS,
+    ),
     "bursts": (
         "conversations/buffering.py conversations/burst.py conversations/receiving.py",
         f"{TURNS} burst_properties trickle",

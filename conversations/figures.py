@@ -74,6 +74,33 @@ def active(number: int) -> Told:
     return Told(count(number) if number <= MOST else f"{count(MOST)}+", _("in which something was said"))
 
 
+WAITING = """
+SELECT count(*), extract(epoch FROM clock_timestamp() - min(last_message_at))::float8 FROM (
+    SELECT id, mode, message_count, last_message_at FROM conversations WHERE last_message_at IS NOT NULL
+    ORDER BY last_message_at DESC NULLS LAST, id DESC LIMIT 2000
+) AS latest
+WHERE mode = 'manual' AND EXISTS (
+    SELECT FROM messages WHERE conversation_id = latest.id AND message_index = latest.message_count - 1
+        AND role = 'user' AND deleted_at IS NULL
+)
+"""
+
+
+@figure(
+    gettext_lazy("Waiting for staff"), WAITING,
+    group=PEOPLE, permission=SEE_TALKS, page=TALKS, mode__exact="manual",
+)  # fmt: skip
+def staffed(number: int, longest: float | None) -> Told:
+    if not number:
+        return Told(count(0), _("among the 2,000 latest conversations"))
+    alert = ngettext(
+        "%(number)s person waits for staff, the longest for %(longest)s.",
+        "%(number)s people wait for staff, the longest for %(longest)s.",
+        number,
+    ) % {"number": count(number), "longest": span(longest)}
+    return Told(count(number), _("the longest for %s") % span(longest), alert)
+
+
 @figure(
     gettext_lazy("Bursts waiting"),
     "SELECT count(*), extract(epoch FROM clock_timestamp() - min(created_at))::float8,"

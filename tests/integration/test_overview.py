@@ -96,6 +96,16 @@ def test_what_needs_somebody_is_an_alert_with_its_link(staff: Client) -> None:
     assert "Nothing needs you." not in page
 
 
+def test_people_who_wait_for_staff_are_an_alert_until_they_are_answered() -> None:
+    talk = sessions.open(7)[0].pk
+    log.append(talk, "user", "is anybody there?")
+    assert not told()["staffed"].alert
+    takeover.take_over(talk, by="anna")
+    assert (told()["staffed"].value, told()["staffed"].alert[:28]) == ("1", "1 person waits for staff, th")
+    takeover.reply(talk, "I am", by="anna")
+    assert (told()["staffed"].value, told()["staffed"].alert) == ("0", "")
+
+
 def test_an_answer_whose_next_attempt_is_put_off_again_and_again_is_late_all_the_same() -> None:
     talk = sessions.open(7, channel="telegram", chat_id=7)[0].pk
     takeover.take_over(talk, by="anna")

@@ -67,7 +67,7 @@ class AgentAdmin(ReadOnlyAdmin):
             "changed": any(row.kind for row in rows),
             "may_change": self._may_change(request),
             "has_older": agent.versions.filter(version__lt=agent.active_version or 0).exists(),
-            "draft": draft if draft is not None else _as_json(chosen),
+            "draft": draft if draft is not None else _as_json(_editable(versions, request.GET.get("new"), chosen)),
             "problems": problems,
         }
         return TemplateResponse(request, "agents/agent.html", context, status=400 if problems else 200)
@@ -105,7 +105,9 @@ class AgentAdmin(ReadOnlyAdmin):
     def _speak(self, request: HttpRequest, agent: Agent, change: Any) -> HttpResponse:
         try:
             number = change(request.user.get_username()).active_version
-            told = now_gettext("From the next turn on, version %(number)d speaks.") % {"number": number}
+            told = now_gettext(
+                "From the next turn on, version %(number)d speaks; interviews under way go on with theirs."
+            ) % {"number": number}
             self.message_user(request, told, messages.SUCCESS)
         except registry.RegistryError as error:
             self.message_user(request, str(error), messages.ERROR)
@@ -151,6 +153,11 @@ def _parsed(text: str) -> Any:
 
 def _as_json(version: AgentVersion | None) -> str:
     return json.dumps(in_order(version.config), ensure_ascii=False, indent=2) if version else ""
+
+
+def _editable(versions: list[AgentVersion], wanted: str | None, chosen: AgentVersion | None) -> AgentVersion | None:
+    """What the editor opens with: the version that was asked for, else the newest, published or not."""
+    return chosen if wanted else next(iter(versions), None)
 
 
 def _chosen(versions: list[AgentVersion], wanted: str | None, otherwise: int | None) -> AgentVersion | None:

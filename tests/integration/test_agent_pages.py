@@ -57,6 +57,12 @@ def test_staff_save_compare_publish_and_roll_back(staff: Client, one: Agent) -> 
     ]  # fmt: skip
 
 
+def test_the_editor_opens_with_the_newest_version_though_another_speaks(staff: Client, one: Agent) -> None:
+    staff.post(f"{AGENTS}{one.pk}/save/", {"config": CHAT.format("a draft to go on with")})
+    shown = staff.get(f"{AGENTS}{one.pk}/change/").context["draft"]
+    assert "a draft to go on with" in shown
+
+
 def test_what_the_form_shows_can_be_saved(staff: Client, one: Agent) -> None:
     shown = json.dumps(registry.version(one, 1).config, indent=2)
     staff.post(f"{AGENTS}{one.pk}/save/", {"config": shown.replace("first", "third")})

@@ -66,11 +66,12 @@ class OpenBurstAdmin(ReadOnlyAdmin):
         return redirect(links.conversation_url(burst.conversation_id))
 
     @admin.action(description=_("Answer now"), permissions=["handle"])
-    def answer_now(self, request: HttpRequest, queryset: QuerySet[MessageBuffer]) -> None:
+    def answer_now(self, request: HttpRequest, queryset: QuerySet[MessageBuffer]) -> HttpResponse | None:
         by = request.user.get_username()
         sealed = _each(queryset, lambda b: buffering.flush_now(b.conversation_id, b.interview_step, by=by) is not None)
         said = ngettext("%d burst is being answered.", "%d bursts are being answered.", sealed) % sealed
         self._tell(request, said, sealed)
+        return links.back(request)
 
     @admin.action(description=_("Discard"), permissions=["handle"])
     def discard(self, request: HttpRequest, queryset: QuerySet[MessageBuffer]) -> HttpResponse | None:

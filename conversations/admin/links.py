@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.safestring import SafeString
 
 from config.text import plain
@@ -24,6 +26,13 @@ def message_url(conversation_id: UUID, index: int) -> str:
 
 def turn_url(turn_id: UUID) -> str:
     return reverse("admin:conversations_turn_change", args=[turn_id])
+
+
+def back(request: HttpRequest) -> HttpResponse | None:
+    """To the page of ours whose button was pressed; None where it was the list's, which leads to itself."""
+    place = request.POST.get("back", "")
+    inside = place.startswith(reverse("admin:index")) and url_has_allowed_host_and_scheme(place, allowed_hosts=None)
+    return redirect(place) if inside else None
 
 
 def to_conversation(conversation: Conversation) -> SafeString:

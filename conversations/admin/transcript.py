@@ -121,16 +121,9 @@ def show(model_admin: ModelAdmin, request: HttpRequest, conversation: Conversati
         "may_act": desk.may_act(request),
         "longest": desk.LONGEST,
         "reply_token": uuid4(),
-        "list_query": _list_query(request),
     }
     request.current_app = model_admin.admin_site.name
     return TemplateResponse(request, "conversations/transcript.html", context)
-
-
-def _list_query(request: HttpRequest) -> str:
-    """The search and the filters of the list that led here, for the way back."""
-    kept = request.GET.get("_changelist_filters", "")
-    return f"?{kept}" if kept else ""
 
 
 def read(

@@ -88,7 +88,7 @@ class TurnAdmin(ReadOnlyAdmin):
         return links.inert_text(json.dumps(turn.trace, ensure_ascii=False, indent=2))
 
     @admin.action(description=_("Try again"), permissions=["handle"])
-    def try_again(self, request: HttpRequest, queryset: QuerySet[Turn]) -> None:
+    def try_again(self, request: HttpRequest, queryset: QuerySet[Turn]) -> HttpResponse | None:
         chosen = list(queryset.order_by("id").values_list("pk", flat=True)[:MOST_AT_ONCE])
         by = request.user.get_username()
         again = sum(_retried(turn_id, by=by) for turn_id in chosen)
@@ -98,6 +98,7 @@ class TurnAdmin(ReadOnlyAdmin):
             messages.warning(
                 request, _("Only failed turns where the agent answers can be tried again; left alone: %d.") % left
             )
+        return links.back(request)
 
     def _open(self, request: HttpRequest, object_id: str) -> Turn | None:
         try:

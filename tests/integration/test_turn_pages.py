@@ -389,6 +389,19 @@ def _burst_ids() -> list[UUID]:
     return list(MessageBuffer.objects.values_list("pk", flat=True))
 
 
+def test_a_button_on_a_page_of_ours_leads_back_to_it_and_nowhere_else(staff: Client) -> None:
+    talk = conversation()
+    here = f"{TALKS}{talk}/change/"
+    places = {here: here, "//evil.example/admin/": None, "https://evil.example/": None, "": None}
+    for given, expected in places.items():
+        say(talk, "one")
+        form = {"action": "answer_now", "_selected_action": _burst_ids(), "back": given}
+        answer = staff.post(BURSTS, form)
+        assert answer.status_code == 302
+        assert (answer.headers["Location"] == here) is (expected is not None), given
+        quiet()
+
+
 # --- the desk ---
 def test_staff_take_over_answer_and_hand_back(staff: Client) -> None:
     talk = conversation()

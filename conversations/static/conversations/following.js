@@ -58,12 +58,12 @@
   const redraw = async () => {
     const fresh = await asked(location.href.split("#")[0]);
     if (!fresh) return;
-    list.setAttribute("aria-live", "off");  // nothing of it is new
+    list.parentElement.setAttribute("aria-live", "off");  // nothing of it is new
     for (const bubble of fresh.querySelectorAll("ol.bubbles > li.bubble")) {
       const here = document.getElementById(bubble.id);
       if (here && here.outerHTML !== bubble.outerHTML) here.replaceWith(document.adoptNode(bubble));
     }
-    setTimeout(() => list.removeAttribute("aria-live"), 1000);
+    setTimeout(() => list.parentElement.removeAttribute("aria-live"), 1000);
     renew(fresh);
   };
   const then = (act) => { fetching = fetching.then(act, act); };

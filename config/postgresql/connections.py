@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 INTERVAL = 0.1  # seconds between two looks for signals, as psycopg has it
 PROBE_SECONDS = 2  # the least that psycopg takes as `connect_timeout`
-LATE_ANSWER_SECONDS = 0.5  # for an answer that was on its way while the server was asked
+LATE_ANSWER_SECONDS = 1  # for an answer that was on its way while the server was asked
 WORKING = "SELECT state = 'active' FROM pg_stat_activity WHERE pid = %s"
 
 

@@ -270,3 +270,25 @@ def test_an_agent_that_breaks_while_staff_take_over_says_nothing() -> None:
         quiet()
     assert replies(chat) == []
     assert fates(chat) == {0: Fate.STAFF}
+
+
+def test_of_two_tabs_that_save_at_once_one_is_refused() -> None:
+    id_ = conversation()
+    start = [{"role": "user", "content": "a"}]
+    log.save_session(id_, start)
+
+    def saving(tail: str) -> Callable[[], Any]:
+        def save() -> Any:
+            try:
+                return log.save_session(id_, [*start, {"role": "user", "content": tail}])
+            except log.HistoryConflictError:
+                return "conflict"
+
+        return save
+
+    with racers() as race:
+        for number in range(20):
+            saved = race(saving(f"one {number}"), saving(f"two {number}"))
+            assert saved.count("conflict") == 1
+            start.append({"role": "user", "content": log.history(id_)[-1].content})
+    assert [entry.content for entry in log.history(id_)] == [message["content"] for message in start]

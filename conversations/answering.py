@@ -15,7 +15,7 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, DataError, connection
 
 from agents import runtime
 from agents.errors import UnacceptableInputError
@@ -65,9 +65,9 @@ def _run(claimed: Claimed) -> Settled | LeaseLost:
         if superseded.is_set():
             turns.charge(claimed, outcome.usage)  # its last word came while the next burst took it over
         crash_point("after_commit")
-    except DatabaseError:
-        raise  # the queue tries again when the database is back; the lease says from when
     except Exception as error:
+        if isinstance(error, DatabaseError) and not isinstance(error, DataError):
+            raise  # the queue tries again when the database is back; the lease says from when
         result = _cut_off(claimed, error) if superseded.is_set() else _failed(claimed, error, begun)
     _tell(claimed, result)
     return result

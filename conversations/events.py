@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import ClassVar, Literal
 from uuid import UUID
 
@@ -23,7 +24,10 @@ class Event(BaseModel):
     interview_step: NonNegativeInt
 
     def tell(self) -> None:
-        log.info(self.name, **self.model_dump(mode="json"))
+        log.log(self.level(), self.name, **self.model_dump(mode="json"))
+
+    def level(self) -> int:
+        return logging.INFO
 
 
 class MessageBuffered(Event):
@@ -57,3 +61,7 @@ class BufferFlush(Event):
     burst_size: PositiveInt
     waited_ms: NonNegativeInt
     extended_by_typing: NonNegativeInt
+
+    def level(self) -> int:
+        """An overflow is an anomaly: people seldom write as much before it is quiet."""
+        return logging.WARNING if self.trigger == "overflow" else logging.INFO

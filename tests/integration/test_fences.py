@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID
 
 import pytest
 from django.test import override_settings
+from structlog.testing import capture_logs
 
 from agents.config import Budgets
 from agents.errors import AgentError, NotOursError, OutOfBudgetError
@@ -14,7 +16,7 @@ from agents.guard import Run
 from agents.llm.scripted import ScriptedModel
 from agents.outcomes import Outcome, Replied, Usage
 from agents.request import Request
-from conversations import reconcile, turns
+from conversations import answering, reconcile, turns
 from conversations.buffering import flush_now
 from conversations.models import Delivery, Turn, TurnStatus
 from conversations.turns import Claimed, LeaseLost, Settled
@@ -146,3 +148,25 @@ def test_what_earlier_attempts_spent_is_gone_from_the_budget() -> None:
     for spent in ({"spent_tokens": 1_000}, {"spent_seconds": 10.5}):
         with pytest.raises(OutOfBudgetError):
             run(**spent).check([])
+
+
+def test_an_outcome_that_the_database_cannot_hold_is_named_in_the_turn() -> None:
+    id_ = waiting_turn()
+    with patch.object(answering, "ask", return_value=Replied("unfit", next_step=2**40)):
+        answering.answer(id_)
+        let_pass(600)
+        answering.answer(id_)
+    turn = Turn.objects.get(conversation_id=id_)
+    assert (turn.status, turn.attempts) == (TurnStatus.FAILED, 2)
+    assert turn.error.startswith("DataError: ")
+
+
+@override_settings(INTERVIEW_BUFFER_MAX_SIZE=2)
+def test_a_burst_that_overflows_is_logged_as_an_anomaly() -> None:
+    id_ = conversation()
+    with capture_logs() as logs:
+        for text in ("one", "two", "three"):
+            say(id_, text)
+        quiet()
+    sealed = [(line["trigger"], line["log_level"]) for line in logs if line["event"] == "buffer.flush"]
+    assert sealed == [("overflow", "warning"), ("debounce", "info")]

@@ -17,6 +17,7 @@ from agents.llm.phrases import phrase
 from agents.models import ToolCall
 from agents.outcomes import Refused, Replied, Usage
 from tests.answering import an_agent, asked
+from tests.conversing import conversation, quiet, replies, say
 from tests.fake_model_server import Ask, Events, Hang, Say, Server, Status, model_server
 
 pytestmark = [
@@ -402,3 +403,15 @@ def test_an_error_event_without_a_status_is_known_by_its_kind(
     with pytest.raises(AgentError) as raised:
         runtime.run(asked(an_agent(model="default"), "hi"))
     assert raised.value.permanent is permanent
+
+
+def test_a_conversation_goes_on_after_a_burst_that_the_filter_refuses(server: Server) -> None:
+    server.script = lambda ask: AZURE if "forbidden" in text_of(ask) else Say("Hello again")
+    id_ = conversation(agent_id=an_agent(model="default").pk)
+    say(id_, "something forbidden")
+    quiet()
+    say(id_, "hello again")
+    quiet()
+    assert replies(id_)[-1] == "Hello again"
+    assert "forbidden" not in text_of(server.asked[-1])
+    assert len(server.asked) == 2

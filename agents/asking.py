@@ -61,7 +61,7 @@ def ask(run: Run, request: ModelRequest[Any], handler: Handler) -> Answer:
     """The model's answer. An AgentError carries what the failed call has cost."""
     begun = time.monotonic()
     while True:
-        sent, streamed = _fitted(run, request), StreamedAnswer(run.request.draft)
+        sent, streamed = _fitted(run, request), StreamedAnswer(_draft(run))
         try:
             streamed = _streamed(run, sent, handler, streamed)
             _check(streamed)
@@ -131,6 +131,12 @@ def _streamed(run: Run, request: ModelRequest[Any], handler: Handler, answer: St
         lambda: handler(request.override(model=model)), answer, seconds=seconds, still_ours=run.request.still_ours
     )
     return answer
+
+
+def _draft(run: Run) -> Callable[[str], None] | None:
+    """Listener of the growing answer, which is not shown the markers of an interview."""
+    draft = run.request.draft
+    return (lambda text: draft(prompt.unmarked(text))) if draft else None
 
 
 def _check(answer: StreamedAnswer) -> None:

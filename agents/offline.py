@@ -47,7 +47,7 @@ def answer(agent: Known, burst: Sequence[str], *, still_ours: Callable[[], bool]
     """What it says to the burst alone; raises AgentError where it could not."""
     if model_name(agent.config) == SCRIPTED:
         return phrase("away", language_of(burst))
-    text = str(storable(_asked(agent.config, burst, still_ours))).removeprefix(prompt.AGAIN.strip()).strip()
+    text = prompt.unmarked(str(storable(_asked(agent.config, burst, still_ours)))).strip()
     if not text:
         raise AgentError("The model's answer was empty.")
     return text

@@ -9,7 +9,6 @@ CYRILLIC = re.compile("[а-яё]", re.IGNORECASE)
 PHRASES = {
     "en": {
         "hello": "Hello!",
-        "begun": "You have begun already, and I have kept that. If it answers my first question, just say so:",
         "one": "Thank you.",
         "many": "Thank you, I have read all {count} messages.",
         "again": "I would like to hear a little more about that.",
@@ -32,7 +31,6 @@ PHRASES = {
     },
     "ru": {
         "hello": "Здравствуйте!",
-        "begun": "Вы уже начали рассказывать, я это сохранил. Если это и есть ответ на первый вопрос, так и скажите:",
         "one": "Спасибо.",
         "many": "Спасибо, прочёл все сообщения ({count}).",
         "again": "Расскажите об этом чуть подробнее, пожалуйста.",

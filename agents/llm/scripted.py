@@ -17,7 +17,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import ConfigDict
 
 from agents.llm.phrases import phrase
-from agents.prompt import AGAIN
+from agents.prompt import AGAIN, ANSWERED
 
 LETTERS = re.compile(r"[^\W_]", re.UNICODE)
 EVASIVE = re.compile(
@@ -83,8 +83,7 @@ class ScriptedModel(BaseChatModel):
         if script.late:
             return AIMessage(self._say("late"))
         if step == 0:
-            begun = [self._say("begun")] if tells(script.burst) else []
-            return AIMessage(" ".join([script.greeting or self._say("hello"), *begun, script.questions[0]]))
+            return AIMessage(self._opening(messages))
         if step > last:
             return AIMessage(self._say("over"))
         if is_evasive(script.burst) and self._say("again") not in _last_answer(messages):
@@ -92,6 +91,14 @@ class ScriptedModel(BaseChatModel):
         if step < last:
             return AIMessage(f"{self._thanks()} {script.questions[step]}")
         return AIMessage(self._summary(messages))
+
+    def _opening(self, messages: list[BaseMessage]) -> str:
+        """Greeting and first question; an opening burst that tells something is the answer to it already."""
+        questions, greeting = self.script.questions, self.script.greeting or self._say("hello")
+        if not tells(self.script.burst):
+            return f"{greeting} {questions[0]}"
+        rest = f"{self._thanks()} {questions[1]}" if len(questions) > 1 else self._summary(messages)
+        return f"{ANSWERED}{greeting} {rest}"
 
     def _thanks(self) -> str:
         count = len(self.script.burst)
@@ -110,7 +117,7 @@ class ScriptedModel(BaseChatModel):
             if isinstance(message, AIMessage):
                 found = [number for number, text in enumerate(self.script.questions) if text in str(message.content)]
                 if asked < 0 and found and tells(before.splitlines()):
-                    said[found[-1]] = [" ".join(before.split())]
+                    said[0] = [" ".join(before.split())]
                 asked = found[-1] if found else asked
             elif isinstance(message, HumanMessage) and asked < 0:
                 before = str(message.content)

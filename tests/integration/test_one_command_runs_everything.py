@@ -9,7 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -64,7 +64,15 @@ def servers(place: dict[str, str]) -> list[psutil.Process]:
 
 
 def named(run: Running, text: str) -> psutil.Process:
-    return next(process for process in run.family() if text in " ".join(process.cmdline()))
+    found: list[psutil.Process] = []
+
+    def look() -> bool:
+        with suppress(psutil.NoSuchProcess):  # some process of the family has just ended
+            found[:] = [process for process in run.family() if text in " ".join(process.cmdline())]
+        return bool(found)
+
+    eventually(look, f"a process runs {text}")
+    return found[0]
 
 
 def test_first_run_second_run_and_a_run_beside_it(place: dict[str, str]) -> None:

@@ -10,7 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from agents import checkpoints, runtime
+from agents import checkpoints, prompt, runtime
+from agents.config import parse
 from agents.models import CallStatus, ToolCall
 from agents.outcomes import Replied
 from agents.tools import Call, recall
@@ -44,15 +45,31 @@ def test_an_interview_walks_its_questions_and_sums_up() -> None:
     ]
 
 
-def test_who_begins_by_telling_is_heard_and_need_not_say_it_again() -> None:
+def test_an_opening_burst_that_tells_something_is_the_first_answer() -> None:
     agent = an_agent(kind="interview", questions=QUESTIONS, greeting="Welcome.")
-    first, on, end = talk(agent, ["so", "I live in Oslo", "near the port"], ["yes"], ["For work"])
-    assert first == (
-        "Welcome. You have begun already, and I have kept that. If it answers my first question, just say so:"
-        " Where do you live?"
-    )
-    assert on == "Thank you. Why did you move?"
-    assert "1. Where do you live? – so I live in Oslo near the port yes\n2." in end
+    first, end = talk(agent, ["so", "I live in Oslo", "near the port"], ["For work"])
+    assert first == "Welcome. Thank you, I have read all 3 messages. Why did you move?"
+    assert "1. Where do you live? – so I live in Oslo near the port\n2. Why did you move? – For work\n" in end
+
+
+def test_an_opening_burst_can_answer_an_interview_of_one_question() -> None:
+    agent = an_agent(kind="interview", questions=QUESTIONS[:1], greeting="Welcome.")
+    [end] = talk(agent, ["I live in Oslo near the port"])
+    assert end.startswith("Welcome. That was my last question.")
+
+
+def test_a_model_says_by_a_marker_that_the_opening_burst_was_an_answer() -> None:
+    config = parse({"kind": "interview", "questions": list(QUESTIONS)})
+    for step, text, shown in (
+        (0, "[ANSWERED] Welcome. Why did you move?", ("Welcome. Why did you move?", 2)),
+        (0, "Welcome. Where do you live?", ("Welcome. Where do you live?", 1)),
+        (1, "[AGAIN] Where?", ("Where?", None)),
+        (1, "[ANSWERED] Why?", ("Why?", 2)),
+    ):
+        assert prompt.concluded(config, asked(None, "x", interview_step=step), text) == shown
+    assert [prompt.unmarked(text) for text in ("[", "[ANS", "[ANSWERED]", "[ANSWERED] Hi", "Hi [")] == [
+        "", "", "", "Hi", "Hi ["
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ SELECT id, message_index, role, content, character_count, metadata, external_id,
     agent_version, created_at, deleted_at
 FROM get_session_messages(%s, %s::integer, %s::bigint, %s::bigint, %s)
 """
+UNSTORABLE = "The message holds a character or number that cannot be stored."
 REFUSALS = (IntegrityError, DataError, UnicodeEncodeError)
 
 
@@ -235,21 +236,22 @@ def _parsed(metadata: str) -> dict[str, Any]:
 def in_our_words(error: Exception, conversation_id: UUID) -> Exception:  # noqa: PLR0911  a table
     """What PostgreSQL, or its driver on the way there, refused; an outage stays what it is."""
     cause = error.__cause__
-    diagnosis = cause.diag if isinstance(cause, psycopg.Error) else None
-    match getattr(cause, "sqlstate", None):
-        case "23503" if diagnosis and diagnosis.constraint_name == "messages_conversation_fk":
+    if not isinstance(cause, psycopg.Error):  # the driver could not write it: a lone surrogate
+        return MessageRefusedError(UNSTORABLE)
+    match cause.sqlstate:
+        case "23503" if cause.diag.constraint_name == "messages_conversation_fk":
             return ConversationNotFoundError(f"There is no conversation {conversation_id}.")
         case "23505":
             return ExternalIdTakenError("The external id already names another message of the conversation.")
         case "23502" | "23514":
-            rule = diagnosis and (diagnosis.constraint_name or diagnosis.column_name)
+            rule = cause.diag.constraint_name or cause.diag.column_name
             return MessageRefusedError(f"The message breaks the rule {rule}.")
         case "22001":
             return MessageRefusedError("The external id or the author is too long.")
         case "2201W" | "22003" | "22023":
             return LogError("A limit or an index is below zero, or beyond what the log counts to.")
-        case "22P02" if diagnosis and "type uuid" in (diagnosis.message_primary or ""):
+        case "22P02" if "type uuid" in (cause.diag.message_primary or ""):
             return ConversationNotFoundError(f"There is no conversation {conversation_id}.")
-        case None | "22021" | "22P02" | "22P05":  # NUL, a lone surrogate, NaN
-            return MessageRefusedError("The message holds a character or number that cannot be stored.")
+        case None | "22021" | "22P02" | "22P05":  # NUL, NaN
+            return MessageRefusedError(UNSTORABLE)
     return error

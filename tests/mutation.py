@@ -37,7 +37,7 @@ AREAS: dict[str, tuple[str, str]] = {  # area: modules, and names of test files 
         "conversations/buffering.py conversations/burst.py conversations/receiving.py",
         f"{TURNS} burst_properties trickle",
     ),
-    "log": ("conversations/log.py", "message_log log_properties log_rules isolation"),
+    "log": ("conversations/log.py", "message_log log_properties log_rules isolation races"),
     "outbox": (
         "conversations/outbox.py conversations/fates.py",
         "deliveries one_message_in_one_reply_out fate_rules races",
@@ -50,7 +50,7 @@ AREAS: dict[str, tuple[str, str]] = {  # area: modules, and names of test files 
     "calls": ("agents/calls.py agents/approvals.py", "tool_calls approved_outside_tools tool_call_pages isolation"),
     "checkpoints": ("agents/checkpoints.py", "checkpoints runtime runtime_crashes"),
     "queue": ("config/queue/rows.py config/queue/sweeping.py", "queue_rows queue_machine queue_rounds"),
-    "rights": ("config/rls.py conversations/isolation.py", "isolation api_isolation"),
+    "rights": ("config/rls.py conversations/isolation.py", "isolation api_isolation definers owner_without_superuser"),
     "filters": ("search/filters.py search/fusion.py", "search search_fusion search_api isolation search_page"),
 }
 SWAPS: dict[type[ast.cmpop], str] = {

@@ -7,11 +7,13 @@ import structlog
 from django.db import connection, connections
 
 from config.queue import processes, rows, running
+from config.queue.beats import Beats
 
 log = structlog.get_logger(__name__)
 
 AUXILIARY = 4  # processes of a cluster besides its workers: the cluster itself, sentinel, pusher, monitor
 STUCK_AFTER = 5.0  # seconds in which work was due and none was started
+FROZEN_AFTER = 10.0  # seconds in which a process that runs a task gave no sign of life
 GRACE = 20.0  # seconds a fresh cluster has to get all its processes up, on a busy machine
 
 
@@ -20,6 +22,7 @@ class Cluster:
     """Seen from the supervisor, which is its parent."""
 
     size: int
+    beats: Beats
     worker_id: int = 0
     pid: int = 0
     started: float = 0.0
@@ -31,7 +34,7 @@ class Cluster:
     def start(self) -> None:
         """Fork the cluster: cheap, and it shares the memory of what is already imported."""
         connections.close_all()  # a connection must never be shared across a fork
-        self.pid = processes.fork_group(lambda: run_cluster(self.worker_id, self.size))
+        self.pid = processes.fork_group(lambda: run_cluster(self.worker_id, self.size, self.beats))
         self.started, self._whole = time.monotonic(), 0.0
         log.info("worker group started", worker=self.worker_id, pid=self.pid, processes=self.size)
 
@@ -45,11 +48,12 @@ class Cluster:
         self._whole = self._whole and self._moved
 
     def examine(self) -> str:
-        """Free what dead processes held, and tell what is wrong with the group, or nothing."""
+        """Free what dead processes held, end the frozen, and tell what is wrong with the group, or nothing."""
         now = time.monotonic()
         living = processes.members(self.pid)
         held = rows.held_by(self.worker_id)
         self._free_the_dead(held, living)
+        self._kill_the_frozen(held, living)
         if len(living) >= self.size + AUXILIARY:
             self._moved = self._moved if self._whole else now
             self._whole = now
@@ -73,14 +77,27 @@ class Cluster:
                 log.error("task's process died", worker=self.worker_id, pid=row.pid, task_id=row.claim.id)
                 rows.fail(row.claim, rows.Place(self.worker_id, row.pid), "Its worker process died in the middle.")
 
+    def _kill_the_frozen(self, held: list[rows.Held], living: set[int]) -> None:
+        """One process only: the cluster replaces it, and its neighbours go on."""
+        self.beats.collect()  # after `held` was read: who holds a row has beaten before
+        for row in held:
+            if (
+                row.pid in living
+                and self.beats.silence(row.pid) > FROZEN_AFTER
+                and processes.kill_unless_stopped(row.pid)
+            ):
+                log.error("queue.frozen_process_killed", worker=self.worker_id, pid=row.pid, task_id=row.claim.id)
+                reason = f"Its process was frozen for {FROZEN_AFTER:.0f} s, in a call that nothing interrupts."
+                rows.fail(row.claim, rows.Place(self.worker_id, row.pid), reason)
 
-def run_cluster(worker_id: int, size: int) -> None:
+
+def run_cluster(worker_id: int, size: int, beats: Beats) -> None:
     """The life of a cluster's first process; ends when its sentinel does."""
     from django_q.cluster import Cluster as DjangoQCluster
     from django_q.conf import Conf
 
     connections.close_all()
-    running.worker_id = worker_id
+    running.worker_id, running.beats = worker_id, beats
     Conf.WORKERS, Conf.QUEUE_LIMIT = size, 1  # a task waits in rows, where every cluster can reach it, not in memory
     cluster = DjangoQCluster()
     cluster.start()

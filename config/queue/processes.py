@@ -64,6 +64,18 @@ def kill_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
+def kill_unless_stopped(pid: int) -> bool:
+    """End one process, now. A process that was stopped by a signal is silent for that reason."""
+    try:
+        process = psutil.Process(pid)
+        if process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP):
+            return False
+        process.kill()
+    except psutil.NoSuchProcess:
+        return False
+    return True
+
+
 def ask_to_stop(leader: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(leader, signal.SIGTERM)

@@ -17,6 +17,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from django_q.exceptions import TimeoutException
 
 from config.queue import registry, rows, signing
+from config.queue.beats import Beats
 from config.queue.deadline import OverrunError, deadline
 from config.queue.errors import QueueError, UnreadableError
 from config.queue.rows import Claim, Place, Started
@@ -31,6 +32,7 @@ RETRY_DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0)  # the last one repeats
 Answer = TypeVar("Answer")
 
 worker_id = 0  # set by the supervisor before it forks; 0 is "no worker", as in tests and commands
+beats: Beats | None = None  # likewise; None is "nobody listens"
 
 
 def place() -> Place:
@@ -39,6 +41,8 @@ def place() -> Place:
 
 def run(task_id: int, generation: int) -> None:
     """Run one claimed row. Returns nothing and raises nothing, so that the cluster has nothing to lose or repeat."""
+    if beats is not None:
+        beats.begin()
     claim = Claim(task_id, generation)
     try:
         started = patiently(lambda: rows.start(claim, place()))

@@ -12,6 +12,7 @@ import structlog
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from config.queue import processes, rows
+from config.queue.beats import Beats
 from config.queue.cluster import Cluster
 from config.queue.deadline import OverrunError, deadline
 from config.queue.deferring import defer
@@ -43,7 +44,8 @@ class Supervisor:
 
     def __init__(self, size: int) -> None:
         groups = -(-size // GROUP)
-        self.clusters = [Cluster(len(range(group, size, groups))) for group in range(groups)]
+        beats = Beats()
+        self.clusters = [Cluster(len(range(group, size, groups)), beats) for group in range(groups)]
         self._looked = 0.0
         self._slots: dict[str, int] = {}
         self._beaten = 0.0

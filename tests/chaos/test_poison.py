@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import psutil
 import pytest
 
 from config.queue import defer
@@ -57,6 +58,25 @@ def test_a_task_that_swallows_its_alarm_is_ended_by_force(chaos: World) -> None:
     eventually(lambda: chaos.count("state = 'dead' AND error LIKE '%%died%%'") == 1, 20, "it was ended and given up")
     defer("stage.note", 2)
     eventually(lambda: "2" in chaos.notes(), 10, "life goes on")
+
+
+@pytest.mark.long
+def test_a_process_that_one_call_freezes_is_killed_and_replaced_within_seconds(chaos: World) -> None:
+    worker = chaos.worker(processes=2)
+    defer("stage.freezes")
+    eventually(lambda: chaos.witnessed("poison"), 10, "it began")
+    frozen = int(chaos.witnessed("poison")[0].split()[1])
+    defer("stage.note", 1)
+    eventually(lambda: chaos.notes() == ["1"], 5, "somebody else's task runs meanwhile")
+    assert chaos.count("state = 'leased' AND name = 'stage.freezes'") == 1
+    eventually(lambda: chaos.count("state = 'dead' AND error LIKE '%%frozen%%'") == 1, 15, "it was given up")
+    eventually(lambda: not psutil.pid_exists(frozen), 5, "its process was ended")
+    eventually(lambda: len(chaos.task_processes(worker)) == 2, 10, "and replaced")
+    defer("stage.slow", 2, 0.5)
+    defer("stage.slow", 3, 0.5)
+    eventually(lambda: {"2", "3"} <= set(chaos.notes()), 10, "both work")
+    assert chaos.rows("SELECT restarts FROM queue_workers") == [(0,)], "the group was left alone"
+    assert "queue.frozen_process_killed" in worker.text()
 
 
 @pytest.mark.long

@@ -1,6 +1,7 @@
 """Well-behaved tasks and poison. What they did is written to a file: a witness outside the database."""
 
 import os
+import re
 import signal
 import sys
 import time
@@ -90,6 +91,13 @@ def hangs() -> None:
     witness("poison", "hangs")
     while True:
         time.sleep(60)
+
+
+@task("stage.freezes", timeout=600, attempts=1)
+def freezes() -> None:
+    """One call that holds the GIL for longer than anybody lives."""
+    witness("poison", "freezes", os.getpid())
+    re.match("^(a|a)*$", "a" * 80 + "!")
 
 
 @task("stage.swallows_the_alarm", timeout=1, attempts=1)

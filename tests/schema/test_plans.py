@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from conversations import dialogue
 from tests import raw
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -70,6 +71,25 @@ def test_a_page_of_a_big_conversation_touches_no_more_than_one_of_a_small(db: ps
             for _ in range(6):  # the first call plans, the sixth may switch to a generic plan
                 touched, usual = pages(explained(db, query, big)), pages(explained(db, of_small, small))
             assert touched <= usual + 10, (statistics, window)
+
+
+def test_the_dialogue_of_a_big_conversation_touches_no_more_than_that_of_a_small(db: psycopg.Connection[Any]) -> None:
+    """With answers, without fresh statistics and with them: the newest fifty are read by their index."""
+    db.execute(
+        "INSERT INTO message_fates (message_id, fate) SELECT id, 'staff' FROM messages WHERE message_index % 2 = 0"
+    )
+    ids = [
+        db.execute("SELECT id FROM conversations WHERE title = %s", [title]).fetchone() for title in ("big", "small")
+    ]
+    for statistics in ("none", "fresh"):
+        if statistics == "fresh":
+            db.execute("ANALYZE")
+        for _ in range(6):
+            touched, usual = (
+                pages(explained(db, dialogue.BEFORE, row["id"], 50, []))  # type: ignore[index]
+                for row in ids
+            )
+        assert touched <= usual + 20, statistics
 
 
 def test_pages_stay_small_where_much_was_deleted(db: psycopg.Connection[Any]) -> None:

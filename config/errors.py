@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from functools import cache
 
 import structlog
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import get_template
 from django.urls import get_script_prefix
 from django.utils.functional import Promise
 from django.utils.translation import get_language, override
 from django.utils.translation import gettext_lazy as _
+
+from config.postgresql.failures import Failure, failure
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +67,13 @@ DATABASE_AWAY = Trouble(
     _("The database is away"),
     _("Nothing is lost: what was stored is stored. This page tries again every five seconds."),
 )
+BUSY = Trouble(
+    503,
+    "busy",
+    _("This is busy at the moment"),
+    _("Somebody else holds what you asked for, or it took too long. Nothing was changed. This page tries again."),
+)
+AGAIN = (DATABASE_AWAY, BUSY)  # whose page loads itself anew
 
 
 def bad_request(request: HttpRequest, exception: object = None) -> HttpResponse:  # noqa: ARG001  Django passes it
@@ -86,23 +94,25 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """An outage met outside a view (sessions, login) is told apart from a bug."""
+    """A failure of the database met outside a view (sessions, login) is told apart from a bug."""
     error = sys.exc_info()[1]
-    if isinstance(error, (OperationalError, InterfaceError)):
+    if error is not None and failure(error):
         return unavailable(request, error)
     return answer(request, BROKEN)
 
 
 def unavailable(request: HttpRequest, reason: BaseException) -> HttpResponse:
-    """One answer for every way a database can be away. A trace only where the server still said something: which
-    statement it was is worth knowing; that nobody answers is said by one line a request."""
+    """503 with the reason: somebody else's lock or a limit of time, or no database. A trace only where the server still
+    said something: which statement it was is worth knowing; that nobody answers is said by one line a request."""
+    kind = failure(reason)
     answered = getattr(reason.__cause__, "sqlstate", None) is not None
     detail = " ".join(str(reason).split())[:200]
     log.error(
-        "database away", path=request.path, reason=type(reason).__name__, detail=detail,
+        "database.request_timed_out" if kind is Failure.BUSY else "database away",
+        path=request.path, kind=kind, reason=type(reason).__name__, detail=detail,
         exc_info=reason if answered else None,
     )  # fmt: skip
-    response = answer(request, DATABASE_AWAY)
+    response = answer(request, BUSY if kind is Failure.BUSY else DATABASE_AWAY)
     response["Retry-After"] = RETRY_AFTER
     return response
 
@@ -117,7 +127,7 @@ def answer(request: HttpRequest, trouble: Trouble) -> HttpResponse:
         "home": f"{get_script_prefix()}admin/",  # put together by hand: what is broken may be the list of addresses
         "language": get_language() or "en",
         "style": _style(),
-        "again": trouble is DATABASE_AWAY,
+        "again": trouble in AGAIN,
         "request_id": structlog.contextvars.get_contextvars().get("request_id", ""),
     }
     page = HttpResponse(get_template("config/error.html").render(context), status=trouble.status)

@@ -9,12 +9,13 @@ from typing import Any
 import structlog
 from asgiref.sync import iscoroutinefunction
 from django.conf import settings
-from django.db import DataError, InterfaceError, OperationalError
+from django.db import DatabaseError, DataError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import sync_and_async_middleware
 from django.utils.deprecation import MiddlewareMixin
 
 from config import errors
+from config.postgresql.failures import failure
 
 Response = Any
 GetResponse = Callable[[HttpRequest], Response | Awaitable[Response]]
@@ -95,10 +96,10 @@ def security_headers(get_response: GetResponse) -> GetResponse:
 
 
 class DatabaseAway(MiddlewareMixin):
-    """Answer 503 with Retry-After, not 500, while PostgreSQL is away; 400 where it cannot hold what was sent."""
+    """Answer 503, not 500, while PostgreSQL is away or busy; 400 where it cannot hold what was sent."""
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        if isinstance(exception, (OperationalError, InterfaceError)):
+        if isinstance(exception, (DatabaseError, InterfaceError)) and failure(exception):
             return errors.unavailable(request, exception)
         if isinstance(exception, DataError):  # a NUL in a filter, a year 10000, a number beyond bigint
             log.warning("value refused", path=request.path, exc_info=exception)

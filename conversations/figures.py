@@ -214,21 +214,21 @@ def undecided(unknown: int, failed: int, lately: int) -> Told:
     return Told(count(unknown + failed), note, alert)
 
 
-REFUSED = f"""
+REASONS = """
 SELECT coalesce(sum(number), 0)::bigint, coalesce(sum(lately), 0)::bigint,
-    string_agg(format('%s: %s', substr(name, {len(tally.REFUSED) + 1}), number), ', ' ORDER BY number DESC, name)
+    string_agg(format('%s: %s', substr(name, {skip}), number), ', ' ORDER BY number DESC, name)
 FROM (
     SELECT name, sum(count) AS number,
         sum(count) FILTER (WHERE hour > statement_timestamp() - interval '2 hours') AS lately
     FROM tallies
-    WHERE hour > statement_timestamp() - interval '1 day' AND starts_with(name, '{tally.REFUSED}') GROUP BY name
+    WHERE hour > statement_timestamp() - interval '1 day' AND starts_with(name, '{prefix}') GROUP BY name
 ) AS reasons
 """
 
 
 @figure(
     gettext_lazy("Messages refused, 24 hours"),
-    REFUSED,
+    REASONS.format(prefix=tally.REFUSED, skip=len(tally.REFUSED) + 1),
     group=LOG, permission=SEE_TALKS,
 )  # fmt: skip
 def refused(number: int, lately: int, reasons: str | None) -> Told:
@@ -236,6 +236,18 @@ def refused(number: int, lately: int, reasons: str | None) -> Told:
     if lately:
         alert = _("Messages are refused and not stored (%s): what each means stands in docs/api.md.") % reasons
     return Told(count(number), reasons or _("by a rule of the log"), alert)
+
+
+@figure(
+    gettext_lazy("Appends failed, 24 hours"),
+    REASONS.format(prefix=tally.FAILED, skip=len(tally.FAILED) + 1),
+    group=LOG, permission=SEE_TALKS,
+)  # fmt: skip
+def unstored(number: int, lately: int, reasons: str | None) -> Told:
+    alert = ""
+    if lately:
+        alert = _("Failed appends: callers were told to try again (%s), docs/api.md says what each means.") % reasons
+    return Told(count(number), reasons or _("by a fault of ours"), alert)
 
 
 @figure(

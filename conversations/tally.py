@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial, wraps
+from threading import Lock
 from typing import ParamSpec, TypeVar
 
 from django.db import DatabaseError, connection, transaction
 
 REFUSED = "refused_"  # before the code of why a message was not stored
+FAILED = "failed_"  # before the code of why a call that brought a message was not answered with success
 LONGEST = 50  # characters of a name
 API_FAILED = "api_failed"
 
 ADD = """
-INSERT INTO tallies AS tally (name, hour, count) VALUES (%s, date_trunc('hour', clock_timestamp()), 1)
-ON CONFLICT (name, hour) DO UPDATE SET count = tally.count + 1
+INSERT INTO tallies AS tally (name, hour, count) VALUES (%s, date_trunc('hour', clock_timestamp()), %s)
+ON CONFLICT (name, hour) DO UPDATE SET count = tally.count + EXCLUDED.count
 """
 
+_unwritten: Counter[str] = Counter()  # failures of this process that the database could not be told yet
+_lock = Lock()
 
-def count(name: str) -> None:
-    """Add one, in the caller's transaction."""
+
+def count(name: str, number: int = 1) -> None:
+    """Add to it, in the caller's transaction."""
     with connection.cursor() as cursor:
-        cursor.execute(ADD, [name])
+        cursor.execute(ADD, [name, number])
 
 
 class RefusedError(Exception):
@@ -69,3 +75,27 @@ def count_refusal(code: str) -> None:
     """The same where no verb was called, because the message was refused before."""
     with suppress(DatabaseError), transaction.atomic():
         count((REFUSED + code)[:LONGEST])
+
+
+def count_failure(code: str, *, at_once: bool) -> None:
+    """Count a message that a fault of ours kept out; in memory, and written now or by the next call that can."""
+    with _lock:
+        _unwritten[(FAILED + code)[:LONGEST]] += 1
+    if at_once:
+        write_failures()
+
+
+def write_failures() -> None:
+    """Write what could not be written when it happened; costs nothing where there is none."""
+    if not _unwritten:
+        return
+    with _lock:
+        waiting = dict(_unwritten)
+        _unwritten.clear()
+    try:
+        with transaction.atomic():
+            for name, number in sorted(waiting.items()):
+                count(name, number)
+    except DatabaseError:
+        with _lock:
+            _unwritten.update(waiting)

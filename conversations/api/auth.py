@@ -8,7 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from ninja.security.http import HttpAuthBase
 
-from conversations import keys
+from conversations import keys, tally
 from conversations.api import limits
 from conversations.api.errors import ApiError
 from conversations.keys import Caller
@@ -52,6 +52,7 @@ class ApiKey(HttpAuthBase):
 
     def __call__(self, request: HttpRequest) -> Caller:
         caller = _recognise(request)
+        tally.write_failures()  # the database answers
         if not caller.may(self.scope):
             raise ApiError(403, "missing_scope", f"This key lacks the scope `{self.scope.value}`.")
         limits.allow(self.budget.kind, str(caller.key_id), limit=self.budget.limit)

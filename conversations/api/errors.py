@@ -8,20 +8,21 @@ from typing import Any
 import psycopg
 import structlog
 from django.core.exceptions import RequestDataTooBig
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.request import UnreadablePostError
 from ninja import NinjaAPI, Schema
 from ninja.errors import HttpError, ValidationError
 from pydantic import Field
 
-from config.errors import unavailable
+from config.errors import DATABASE_AWAY, unavailable
+from config.postgresql.failures import failure
 from conversations import keys, log, tally
 from conversations.errors import BlankMessageError, ConversationClosedError
 
 logger = structlog.get_logger(__name__)
 
-READ_ONLY, NO_RIGHT = "25006", "42501"
+NO_RIGHT = "42501"
 STORING = ("/messages/append", "/inbound")  # calls that bring a message, which
 LOST = {400, 409, 413}  # with these is not stored
 OUR_CODES = {"string_too_long": "too_long"}  # what pydantic calls it, and what the guide does
@@ -89,9 +90,7 @@ def answer(request: HttpRequest, error: Exception | type[Exception]) -> HttpResp
             return too_large()
         case UnreadablePostError():
             return refusal(400, "incomplete_body", "The body ended too early.")
-        case OperationalError() | InterfaceError():
-            return unavailable(request, error)
-        case DatabaseError() if _state(error) == READ_ONLY:
+        case DatabaseError() | InterfaceError() if failure(error):
             return unavailable(request, error)
         case DatabaseError() if _state(error) == NO_RIGHT:  # row-level security said no where no rule of ours did
             logger.error("refused by the database", path=request.path, exc_info=error)
@@ -101,12 +100,17 @@ def answer(request: HttpRequest, error: Exception | type[Exception]) -> HttpResp
 
 
 def counted(request: HttpRequest, error: Exception | type[Exception]) -> HttpResponse:
-    """The answer; that a message was refused, or that the mistake is ours, is counted for staff."""
+    """The answer; that a message was not stored, or that the mistake is ours, is counted for staff."""
     response = answer(request, error)
     if response.status_code == 500:
         with suppress(DatabaseError):
             tally.count(tally.API_FAILED)
-    elif request.path.endswith(STORING) and response.status_code in LOST:
+    if not request.path.endswith(STORING):
+        return response
+    if response.status_code >= 500:
+        code = json.loads(response.content)["error"]
+        tally.count_failure(code, at_once=code != DATABASE_AWAY.code)
+    elif response.status_code in LOST:
         if isinstance(error, tally.RefusedError) and error.code:
             tally.refused(error)  # of a verb, which counted it unless the transaction was ours
         else:

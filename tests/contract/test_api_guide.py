@@ -43,7 +43,7 @@ def test_the_guide_names_every_code_and_every_scope() -> None:
     sources = [*(ROOT / "conversations" / "api").glob("*.py"), ROOT / "config" / "bodies.py"]
     text = "\n".join(path.read_text() for path in sources)
     codes = set(re.findall(r'(?:ApiError|refusal|Refused)\(\s*\d{3},\s*"(\w+)"', text))
-    codes |= set(re.findall(r'refused\("(\w+)"', text)) | {"database_unavailable"}
+    codes |= set(re.findall(r'refused\("(\w+)"', text)) | {"database_unavailable", "busy"}
     assert len(codes) > 25
     assert {code for code in codes if f"`{code}`" not in GUIDE} == {"internal_error"}
     assert {scope for scope in Scope.values if f"`{scope}`" not in GUIDE} == set()

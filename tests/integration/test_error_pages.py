@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory, override_settings
 from django.urls import path
 from django.utils.translation import override
+from psycopg.errors import LockNotAvailable
 
 from config import errors
 from config.urls import handler400, handler403, handler404, handler500  # noqa: F401  Django reads them
@@ -23,10 +24,19 @@ def _raise(error: Exception):
     return view
 
 
+def caused_by(error: Exception) -> OperationalError:
+    """As Django wraps it."""
+    wrapped = OperationalError(str(error))
+    wrapped.__cause__ = error
+    return wrapped
+
+
 urlpatterns = [  # this module is the URL conf of its own tests
     path("admin-broken", _raise(RuntimeError("secret detail"))),
     path("api/broken", _raise(RuntimeError("secret detail"))),
     path("away", _raise(OperationalError("secret host"))),
+    path("locked", _raise(caused_by(LockNotAvailable("secret lock")))),
+    path("api/locked", _raise(caused_by(LockNotAvailable("secret lock")))),
     path("api/away", _raise(OperationalError("secret host"))),
     path("refused", _raise(DataError("secret value"))),
     *real_patterns,
@@ -58,6 +68,15 @@ def test_machines_get_json_in_english() -> None:
     assert client.get("/api/broken").json()["error"] == "internal_error"
     away = client.get("/api/away")
     assert (away.status_code, away["Retry-After"], away.json()["error"]) == (503, "5", "database_unavailable")
+    busy = client.get("/api/locked")
+    assert (busy.status_code, busy["Retry-After"], busy.json()["error"]) == (503, "5", "busy")
+
+
+@HERE
+def test_a_page_that_met_a_lock_does_not_say_that_the_database_is_away() -> None:
+    page = Client().get("/locked", headers={"accept-language": "en"}).content.decode()
+    assert "database" not in page
+    assert "is busy" in page
 
 
 @HERE

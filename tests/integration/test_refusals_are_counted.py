@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import OperationalError, connection, transaction
 from django.test import Client
 from django.urls import reverse
 
 from agents import registry
-from conversations import buffering, corrections, log, sessions, takeover, tally
+from conversations import buffering, corrections, keys, log, sessions, takeover, tally
 from conversations.channels import Order
 from conversations.channels.console import updates as console
 from conversations.channels.telegram import updates as telegram
 from conversations.models import Conversation, Message, Mode, Tally
-from tests.api import Caller
+from tests.api import Caller, refused
 from tests.conversing import conversation
 from tests.fake_telegram import BOT_ID, update
 
@@ -147,3 +148,69 @@ def test_pages_of_staff_count_once(admin_user: User, admin_client: Client) -> No
         for text in ("", " ", "a\0b", "x" * 32_001):
             admin_client.post(reverse(f"admin:conversations_conversation_{name}", args=[played.pk]), {"content": text})
     assert counted() == {"blank": 4, "invalid_value": 2, "too_long": 2}
+
+
+def failed() -> dict[str, int]:
+    """Calls that brought a message and failed, by reason."""
+    found = Tally.objects.filter(name__startswith=tally.FAILED).values_list("name", "count")
+    return {name.removeprefix(tally.FAILED): count for name, count in found}
+
+
+@contextmanager
+def locked(session: str) -> Iterator[None]:
+    """Somebody holds the conversation for longer than a statement of this process waits."""
+    with closing(connection.copy()) as other:
+        other.set_autocommit(False)
+        other.cursor().execute("SELECT 1 FROM conversations WHERE id = %s FOR UPDATE", [session])
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '50ms'")
+        yield
+        other.rollback()
+    with connection.cursor() as cursor:
+        cursor.execute("RESET lock_timeout")
+
+
+@pytest.mark.parametrize("user_id", [None, 1])
+def test_a_conversation_that_is_locked_for_too_long_is_told_as_busy_and_counted(user_id: int | None) -> None:
+    caller = Caller(user_id=user_id)
+    session = caller.session()
+    with locked(session):
+        for response in (
+            caller.append(session, "hi"),
+            caller.call("POST", f"/sessions/{session}/inbound", {"content": "hi"}),
+        ):
+            assert refused(response, 503, "busy")
+            assert int(response.headers["Retry-After"]) > 0
+    assert failed() == {"busy": 2}
+    assert caller.append(session, "hi").status_code == 201
+    assert failed() == {"busy": 2}
+    assert b'parley_counted_total{what="failed_busy"} 2.0' in Client().get("/metrics").content
+
+
+def test_a_mistake_of_ours_fails_a_message_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_args: Any, **_options: Any) -> None:
+        raise RuntimeError("broken")
+
+    caller = Caller()
+    session = caller.session()
+    monkeypatch.setattr(log, "append", broken)
+    assert caller.append(session, "hi").status_code == 500
+    assert failed() == {"internal_error": 1}
+
+
+def test_what_failed_while_the_database_was_away_is_counted_when_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_args: Any, **_options: Any) -> None:
+        raise OperationalError("the database is away")
+
+    caller = Caller()
+    session = caller.session()
+    with monkeypatch.context() as outage:
+        outage.setattr(tally, "count", away)
+        outage.setattr(keys, "authenticate", away)
+        for _ in range(3):
+            assert refused(caller.append(session, "hi"), 503, "database_unavailable")
+    assert failed() == {}
+    assert caller.read(session).status_code == 200
+    assert failed() == {"database_unavailable": 3}
+    assert caller.append(session, "hi").status_code == 201
+    assert failed() == {"database_unavailable": 3}

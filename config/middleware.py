@@ -10,7 +10,8 @@ import structlog
 from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.db import DatabaseError, DataError, InterfaceError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
+from django.middleware.common import CommonMiddleware
 from django.utils.decorators import sync_and_async_middleware
 from django.utils.deprecation import MiddlewareMixin
 
@@ -28,6 +29,7 @@ SANE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 SELF_ONLY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'self'; form-action 'self'; "
 STRICT = SELF_ONLY + "object-src 'none'"
 ADMIN = SELF_ONLY + "object-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'"
+PROBES = ("/healthz", "/readyz")
 # The admin theme evaluates Alpine.js expressions and sets inline styles (ADR 0004); everything else gets STRICT.
 POLICIES = {"/admin/": ADMIN}
 # For developers alone: Django's own error pages bring everything inline, ours that refuse a form are pages like others.
@@ -93,6 +95,13 @@ def security_headers(get_response: GetResponse) -> GetResponse:
         return finished(request, get_response(request))
 
     return around
+
+
+class Common(CommonMiddleware):
+    """Django's own, which refuses a foreign Host header, but not to probes: they ask by the address of the machine."""
+
+    def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
+        return None if request.path_info in PROBES else super().process_request(request)
 
 
 class DatabaseAway(MiddlewareMixin):

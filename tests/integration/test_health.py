@@ -112,6 +112,21 @@ def test_only_an_outage_is_an_outage(client: Client, monkeypatch: pytest.MonkeyP
         assert response.json()["error"] == "database_unavailable"
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("host", ["10.1.2.3:8000", "127.0.0.1:8000", "evil.example", "not a host"])
+def test_probes_are_answered_whatever_the_host_header_says(
+    client: Client, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """A kubelet asks by the address of the pod, the check of a container by 127.0.0.1."""
+    monkeypatch.setattr(settings, "ALLOWED_HOSTS", ["parley.example.org"])
+    monkeypatch.setattr(settings, "SECURE_SSL_REDIRECT", True)
+    monkeypatch.setattr(health, "READINESS", [health.database])
+    asked = {path: client.get(path, headers={"host": host}).status_code for path in ("/healthz", "/readyz")}
+    assert asked == {"/healthz": 200, "/readyz": 200}
+    assert client.get("/admin/login/", headers={"host": host}, secure=True).status_code == 400
+    assert client.get("/healthz/more", headers={"host": host}, secure=True).status_code == 400
+
+
 @pytest.mark.parametrize("method", ["post", "put", "delete"])
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
 def test_probes_only_read(client: Client, method: str, path: str) -> None:

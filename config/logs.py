@@ -79,6 +79,7 @@ def configure(*, level: str, as_json: bool) -> None:
                     "level": logging.WARNING
                 },  # the request line holds query strings, and so search texts
                 "django.server": {"level": logging.INFO},
+                "django.template": {"level": logging.INFO},  # at DEBUG a trace for each variable the theme leaves unset
                 "httpx": {"level": logging.WARNING},
                 "django-q": {
                     "level": logging.WARNING

@@ -78,3 +78,12 @@ def test_the_web_servers_own_lines_are_json_in_production(tmp_path: Path) -> Non
         line = web.wait_for("Started server process").string
         assert json.loads(line)["logger"] == "uvicorn.error"
         web.end(signal.SIGTERM)
+
+
+def test_a_variable_that_a_template_leaves_unset_is_no_trace_even_at_debug() -> None:
+    code = (
+        "from config import logs; logs.configure(level='DEBUG', as_json=True)\n"
+        "import logging; logging.getLogger('django.template').debug('unset'); logging.getLogger('theirs').debug('told')"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert [json.loads(line)["event"] for line in finished.stderr.splitlines()] == ["told"]

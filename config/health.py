@@ -14,6 +14,8 @@ from django.utils.translation import override
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from config.probes import Held
+
 log = structlog.get_logger(__name__)
 
 MIGRATIONS_HOLD = 60  # seconds
@@ -147,6 +149,18 @@ def healthz(_request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok"})
 
 
+def _ask() -> list[Result]:
+    with override("en"):  # machines compare it, whatever they accept
+        results = run(READINESS)
+    for result in results:
+        if not result.ok:
+            log.warning("not ready", check=result.name, detail=result.detail)
+    return results
+
+
+_readiness = Held(_ask)
+
+
 @never_cache
 @require_safe
 def readyz(_request: HttpRequest) -> JsonResponse:
@@ -154,12 +168,8 @@ def readyz(_request: HttpRequest) -> JsonResponse:
 
     Strangers may call this: the reason of a failure is in the log and in `manage.py doctor`, not here.
     """
-    with override("en"):  # machines compare it, whatever they accept
-        results = run(READINESS)
-    failed = [result for result in results if not result.ok]
-    for result in failed:
-        log.warning("not ready", check=result.name, detail=result.detail)
-    ready = not failed
+    results = _readiness.get()
+    ready = all(result.ok for result in results)
     body = {
         "status": "ready" if ready else "not ready",
         "checks": {result.name: result.detail if result.ok else "failed" for result in results},

@@ -273,4 +273,6 @@ UNFOLD = theme.OPTIONS
 
 # --- what do operators see? ---
 LOGGING_CONFIG = None
+METRICS_TOKEN = env.str("METRICS_TOKEN", "")
+PROBE_SECONDS = env.float("PROBE_SECONDS", 3.0)
 logs.configure(level=LOG_LEVEL, as_json=PRODUCTION)

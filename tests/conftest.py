@@ -38,6 +38,14 @@ def passwords_are_cheap() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def probes_remember_nothing() -> Iterator[None]:
+    """Each test is told of its own rows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "PROBE_SECONDS", 0.0)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def checkpoints_are_closed() -> Iterator[None]:
     """The runtime's own connections end with the test: a database with visitors cannot be dropped."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -11,7 +12,7 @@ from django.test import Client
 from django.utils.translation import override
 from prometheus_client.parser import text_string_to_metric_families
 
-from config import doctor, health, metrics
+from config import doctor, health, metrics, probes
 
 
 @pytest.fixture
@@ -87,6 +88,37 @@ def test_one_broken_number_hides_no_other(client: Client, monkeypatch: pytest.Mo
     assert "parley_broken" not in families
     assert "parley_database_bytes" in families
     assert families["parley_up"].samples[0].value == 0
+
+
+@pytest.mark.django_db
+def test_many_probes_cost_the_database_one_round(
+    client: Client, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    monkeypatch.setattr(settings, "PROBE_SECONDS", 60.0)
+    monkeypatch.setattr(health, "_readiness", probes.Held(health._ask))
+    monkeypatch.setattr(metrics, "_exposition", probes.Held(lambda: metrics.generate_latest(metrics.REGISTRY)))
+    first = {path: client.get(path).content for path in ("/readyz", "/metrics")}
+    with django_assert_num_queries(0):
+        assert {path: client.get(path).content for path in ("/readyz", "/metrics")} == first
+
+
+@pytest.mark.django_db
+def test_metrics_are_for_who_has_the_token(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "METRICS_TOKEN", "a-token-of-ours")
+    for offered in ("", "Bearer ", "Bearer another", "Basic a-token-of-ours", "Bearer \u00e9"):
+        response = client.get("/metrics", headers={"Authorization": offered})
+        assert response.status_code == 401
+        assert b"parley_" not in response.content
+    assert client.get("/metrics", headers={"Authorization": "Bearer a-token-of-ours"}).status_code == 200
+    assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.django_db
+def test_quantiles_belong_to_summaries(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = metrics.Number("parley_waits", "Waits.", "SELECT 1.5, q FROM unnest(ARRAY[0.5]) AS q", labels=["quantile"])
+    monkeypatch.setattr(metrics, "NUMBERS", [waits])
+    text = client.get("/metrics").content.decode()
+    assert '# TYPE parley_waits summary\nparley_waits{quantile="0.5"} 1.5\n' in text
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,26 +1,39 @@
-"""The staff login: who guesses a password has five tries per quarter of an hour, whoever runs how many processes."""
+"""Tries of the staff login are counted before a password is looked at, by one count for all processes.
+
+In a quarter of an hour: five for an account from one network, thirty from one network over all accounts, fifty for an
+account over all networks. The last one never locks out a browser that has logged in to the account before.
+"""
 
 from __future__ import annotations
 
+from threading import BoundedSemaphore
 from typing import Any
 
 import structlog
+from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import connection
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from unfold.forms import AuthenticationForm
 
-from config.addresses import client_address
+from config.addresses import network_of
 from config.second_factor import questions
 
-TRIES = 5
+TRIES, NETWORK_TRIES, ACCOUNT_TRIES = 5, 30, 50
+HASHES = BoundedSemaphore(2)  # a hash takes half a second of a core: more at once would starve the site
+HASH_WAIT = 20  # seconds for a turn to hash
+KNOWN_DEVICE, KNOWN_DAYS = "known_device", 90  # a signed cookie with the account it logged in to
 PAUSE = 15  # minutes from the last counted try
 PASSWORDS = "config.logins"  # the scope of their count; codes of the second factor have another
 SWEEP = 100  # stale rows a try clears away, so that strangers' guesses do not pile up
+
+EVERYBODY, EVERYWHERE = "*", "*"  # no account and no address is called so
 
 LOCKED = "parley.login_locked"  # in request.META: how the backend tells the form
 
@@ -38,6 +51,10 @@ CLAIM = """
                             - make_interval(mins => %(pause)s) THEN known.last_at ELSE clock_timestamp() END
     RETURNING tries
 """
+TAKE_BACK = """
+    UPDATE login_attempts SET tries = greatest(tries - 1, 1)
+    WHERE username_hash = %(username)s AND address = %(address)s
+"""
 FORGET = "DELETE FROM login_attempts WHERE username_hash = %(username)s AND address = %(address)s"
 CLEAR = """
     DELETE FROM login_attempts WHERE (username_hash, address) IN (
@@ -48,20 +65,22 @@ CLEAR = """
 
 
 class CountingBackend(ModelBackend):
-    """Django's own check of a password, behind the count of tries."""
+    """Django's own check of a password, behind the counts of tries."""
 
     def authenticate(
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: Any
     ) -> User | None:
-        if request is None or username is None:
+        if request is None or username is None or password is None:
             return super().authenticate(request, username=username, password=password, **kwargs)
-        if not claim(username, address := client_address(request)):
-            log.warning("login locked", address=address)
+        if not claim_login(request, username):
+            log.warning("login locked", network=network_of(request))
             request.META[LOCKED] = True
             raise PermissionDenied
-        user = super().authenticate(request, username=username, password=password, **kwargs)
-        if user is not None:
-            forget(username, address)
+        user = User.objects.filter(username=username).first()
+        if not is_password_right(user, password) or user is None or not self.user_can_authenticate(user):
+            return None
+        take_back(request, username)
+        request.META[KNOWN_DEVICE] = user.pk
         return user
 
     def get_user(self, user_id: int) -> User | None:
@@ -82,13 +101,64 @@ class LoginForm(AuthenticationForm):  # type: ignore[misc]
         return error
 
 
-def claim(username: str, address: str, *, scope: str = PASSWORDS) -> bool:
+def claim_login(request: HttpRequest, username: str) -> bool:
+    """Count a try of the login; False where a budget is used up."""
+    network = network_of(request)
+    within = [
+        claim(username, network),
+        claim(EVERYBODY, network, limit=NETWORK_TRIES),
+        claim(username, EVERYWHERE, limit=ACCOUNT_TRIES) or _is_known_device(request, username),
+    ]
+    return all(within)
+
+
+def claim(username: str, address: str, *, scope: str = PASSWORDS, limit: int = TRIES) -> bool:
     """Count a try; may its password, or its code, be looked at?"""
     with connection.cursor() as cursor:
         cursor.execute(CLEAR, {"pause": PAUSE, "sweep": SWEEP})
-        cursor.execute(CLAIM, {**_key(username, address, scope), "pause": PAUSE, "limit": TRIES})
+        cursor.execute(CLAIM, {**_key(username, address, scope), "pause": PAUSE, "limit": limit})
         tries: int = cursor.fetchone()[0]
-    return tries <= TRIES
+    return tries <= limit
+
+
+def take_back(request: HttpRequest, username: str) -> None:
+    """The right password was no guess: its account starts again, and an office behind one address is not locked."""
+    network = network_of(request)
+    forget(username, network)
+    with connection.cursor() as cursor:
+        cursor.execute(TAKE_BACK, _key(EVERYBODY, network, PASSWORDS))
+        cursor.execute(TAKE_BACK, _key(username, EVERYWHERE, PASSWORDS))
+
+
+def is_password_right(user: User | None, password: str) -> bool:
+    """Hash it with no connection to the database held; an unknown account takes as long as a known one."""
+    if not connection.in_atomic_block:
+        connection.close()
+    if not HASHES.acquire(timeout=HASH_WAIT):
+        log.warning("login.hashing_overloaded")
+        return False
+    try:
+        if user is not None:
+            return user.check_password(password)
+        make_password(password)
+        return False
+    finally:
+        HASHES.release()
+
+
+def remember_device(request: HttpRequest, response: HttpResponseBase) -> None:
+    """Mark the browser of a login that was right; the mark alone opens nothing."""
+    if (user_id := request.META.get(KNOWN_DEVICE)) is None:
+        return
+    response.set_signed_cookie(
+        KNOWN_DEVICE, str(user_id), salt=KNOWN_DEVICE, max_age=KNOWN_DAYS * 86_400, path=settings.SESSION_COOKIE_PATH,
+        secure=settings.SESSION_COOKIE_SECURE, httponly=True, samesite="Strict",
+    )  # fmt: skip
+
+
+def _is_known_device(request: HttpRequest, username: str) -> bool:
+    mark = request.get_signed_cookie(KNOWN_DEVICE, "", salt=KNOWN_DEVICE, max_age=KNOWN_DAYS * 86_400) or ""
+    return bool(mark) and User.objects.filter(pk=int(mark), username=username).exists()
 
 
 def forget(username: str, address: str, *, scope: str = PASSWORDS) -> None:

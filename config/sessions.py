@@ -7,7 +7,10 @@ import time
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY, logout
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
+
+from config import logins
 
 BEGAN, SEEN = "began_at", "seen_at"
 SEEN_STEP = 60  # seconds: how exact "seen" is, and how seldom it costs a write
@@ -29,3 +32,7 @@ class StaffSessions(MiddlewareMixin):
             logout(request)
         elif now - seen >= SEEN_STEP and BY_ITSELF not in request.headers:
             session[SEEN] = now
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        logins.remember_device(request, response)
+        return response

@@ -66,6 +66,10 @@ class Happened:
     data: dict[str, Any]
     id: int
 
+    def for_clients(self) -> Happened:
+        """Without the login names of staff, which are nobody's business outside of the admin."""
+        return Happened(self.name, {key: value for key, value in self.data.items() if key != "author"}, self.id)
+
     def encode(self) -> bytes:
         """As server-sent events write it; JSON has no line breaks that could forge another field."""
         data = json.dumps(self.data, cls=DjangoJSONEncoder, ensure_ascii=False)

@@ -6,11 +6,14 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
+from importlib import import_module
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
-from django.contrib.auth import get_user_model
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.core.handlers.asgi import ASGIRequest
 from django.db import connection
@@ -19,6 +22,7 @@ from django.http.response import HttpResponseBase
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
 
+from config.second_factor import gate
 from conversations import live
 from conversations.models import Conversation
 
@@ -30,7 +34,7 @@ else:
     Base = object
 
 ONCE_AT_MOST = 600.0  # seconds; the browser comes back, and the session is looked at again
-CHECK_PERSON_EVERY = 5.0  # seconds
+CHECK_SESSION_EVERY = 2.0  # seconds
 MOST_AT_ONCE = 50  # conversations of one stream; the browser's script names no more
 
 
@@ -48,11 +52,11 @@ class Following(Base):
             raise Http404
         if not isinstance(request, ASGIRequest):
             return HttpResponse(status=204)  # a server without streams: the page stands still
-        person = int(request.user.pk or 0)
+        session_key = request.session.session_key or ""
         if not connection.in_atomic_block:
             connection.close()  # a stream may last for minutes: give the connection back before it begins
         return StreamingHttpResponse(
-            _stream({id_: after for id_, after in wanted.items() if id_ in known}, person),
+            _stream({id_: after for id_, after in wanted.items() if id_ in known}, session_key),
             content_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
@@ -71,7 +75,7 @@ def _cursors(given: list[str]) -> dict[UUID, int]:
     return cursors
 
 
-async def _stream(cursors: Mapping[UUID, int], person: int) -> AsyncIterator[bytes]:
+async def _stream(cursors: Mapping[UUID, int], session_key: str) -> AsyncIterator[bytes]:
     begun = checked = time.monotonic()
     yield live.KEEP_ALIVE
     async with aclosing(_merged(cursors)) as events:
@@ -79,8 +83,8 @@ async def _stream(cursors: Mapping[UUID, int], person: int) -> AsyncIterator[byt
             now = time.monotonic()
             if now - begun > ONCE_AT_MOST:
                 return
-            if now - checked > CHECK_PERSON_EVERY:
-                if not await sync_to_async(_still_staff, thread_sensitive=False)(person):
+            if now - checked > CHECK_SESSION_EVERY:
+                if not await sync_to_async(may_still_follow, thread_sensitive=False)(session_key):
                     return
                 checked = now
             yield _encoded(conversation_id, event) if event else live.KEEP_ALIVE
@@ -124,8 +128,18 @@ async def _end(tasks: list[asyncio.Task[None]]) -> None:
         _done, pending = await asyncio.wait(pending, timeout=1.0)
 
 
-def _still_staff(person: int) -> bool:
+def may_still_follow(session_key: str) -> bool:
+    """Session, password, second factor and permission as of now: whoever lost one of them hears no more."""
+    request = HttpRequest()
+    request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
     try:
-        return get_user_model().objects.filter(pk=person, is_active=True, is_staff=True).exists()
+        user = get_user(request)
+        return (
+            user.is_active
+            and isinstance(user, User)
+            and user.is_staff
+            and user.has_perm("conversations.view_conversation")
+            and gate.standing_of(user, request.session) is gate.Standing.THROUGH
+        )
     finally:
         connection.close()

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from ninja.security.http import HttpAuthBase
 
+from config.addresses import network_of
 from conversations import keys, tally
 from conversations.api import limits
 from conversations.api.errors import ApiError
@@ -74,7 +75,7 @@ def _recognise(request: HttpRequest) -> Caller:
         return keys.authenticate(token.strip())
     except keys.KeyRefusedError as error:
         # Good keys pass whatever others do at the same address; only guessing runs dry.
-        address = limits.network_of(request)
+        address = network_of(request)
         logger.info("api key refused", address=address)
         limits.allow(BAD_KEY, address, limit=settings.API_BAD_KEYS_PER_MINUTE)
         raise ApiError(401, "invalid_key", str(error), headers=CHALLENGE) from error

@@ -5,7 +5,6 @@ writes. What a process drew and did not spend is lost at the end of the minute: 
 the limit, never more.
 """
 
-import ipaddress
 import math
 import threading
 import time
@@ -14,9 +13,7 @@ from dataclasses import dataclass
 import psycopg
 import structlog
 from django.db import DatabaseError, OperationalError, connection
-from django.http import HttpRequest
 
-from config.addresses import client_address
 from conversations.api.errors import ApiError
 
 logger = structlog.get_logger(__name__)
@@ -79,19 +76,6 @@ def allow(kind: str, subject: str, *, limit: int) -> None:
             f"More than {limit} calls a minute. Try again in {seconds} s.",
             headers={"Retry-After": str(seconds)},
         )
-
-
-def network_of(request: HttpRequest) -> str:
-    """Whom a budget by address is kept for."""
-    try:
-        address = ipaddress.ip_address(client_address(request))
-    except ValueError:
-        return "unknown"
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((address, 64), strict=False))  # one customer holds a whole /64
-    return str(address)
 
 
 def _from_purse(kind: str, subject: str) -> int | None:

@@ -79,7 +79,7 @@ async def _stream(session_id: UUID, after_index: int, caller: Caller) -> AsyncIt
             if not await sync_to_async(_still_good, thread_sensitive=False)(caller.key_id):
                 return
             checked = time.monotonic()
-        yield happened.encode() if happened else live.KEEP_ALIVE
+        yield happened.for_clients().encode() if happened else live.KEEP_ALIVE
 
 
 def _still_good(key_id: UUID) -> bool:

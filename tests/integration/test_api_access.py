@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from django.test import Client, RequestFactory
 from django.urls import get_resolver
 
+from config.addresses import network_of
 from conversations import keys
 from conversations.api import limits
 from conversations.api.urls import api as ninja_api
@@ -180,7 +181,7 @@ def test_a_made_up_forwarded_address_changes_nothing(settings: Any) -> None:
 def test_where_a_caller_is(settings: Any, proxies: int, forwarded: str, remote: str, expected: str) -> None:
     settings.TRUSTED_PROXIES = proxies
     request: HttpRequest = RequestFactory(REMOTE_ADDR=remote, HTTP_X_FORWARDED_FOR=forwarded).get("/")
-    assert limits.network_of(request) == expected
+    assert network_of(request) == expected
 
 
 def test_a_key_has_so_many_calls_a_minute_of_each_kind(settings: Any) -> None:

@@ -1,6 +1,7 @@
 """The staff login: guessing is stopped, sessions end, and nobody is told more than they should know."""
 
 import re
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -106,8 +107,8 @@ def test_only_a_keyed_hash_of_the_name_is_kept_and_stale_rows_go(staff: User) ->
     with connection.cursor() as cursor:
         cursor.execute("SELECT username_hash FROM login_attempts")
         rows = cursor.fetchall()
-    assert len(rows) == 1
-    assert re.fullmatch("[0-9a-f]{64}", rows[0][0])
+    assert len(rows) == 3  # the account from here, the network, the account from everywhere: of the last try alone
+    assert all(re.fullmatch("[0-9a-f]{64}", row[0]) for row in rows)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -124,6 +125,67 @@ def test_of_twenty_simultaneous_guesses_five_are_looked_at(monkeypatch: pytest.M
         list(pool.map(guess, range(20)))
     assert allowed.count(True) == 5
     assert len(allowed) == 20
+
+
+def test_a_whole_ipv6_network_has_five_tries(staff: User) -> None:
+    for number in range(5):
+        attempt(REMOTE_ADDR=f"2001:db8::{number + 1:x}")
+    assert "Too many tries" in said(attempt("right horse", REMOTE_ADDR="2001:db8::ffff"))
+    assert attempt("right horse", REMOTE_ADDR="2001:db8:0:1::1").status_code == 302
+
+
+def test_thirty_names_are_looked_at_from_one_network(staff: User) -> None:
+    for number in range(30):
+        assert "Too many tries" not in said(attempt(username=f"name{number}", REMOTE_ADDR="192.0.2.1"))
+    assert "Too many tries" in said(attempt(username="name30", REMOTE_ADDR="192.0.2.1"))
+    assert "Too many tries" not in said(attempt(username="name30", REMOTE_ADDR="192.0.2.2"))
+
+
+def test_an_office_behind_one_address_logs_in(staff: User) -> None:
+    for _ in range(40):
+        assert attempt("right horse", REMOTE_ADDR="192.0.2.1").status_code == 302
+
+
+def test_an_account_guessed_from_everywhere_stays_open_to_a_browser_that_knows_it(staff: User) -> None:
+    known = Client()
+    assert attempt("right horse", client=known, REMOTE_ADDR="192.0.2.1").status_code == 302
+    known.post("/admin/logout/")
+    for number in range(51):
+        attempt(REMOTE_ADDR=f"198.51.{number}.1")
+    assert "Too many tries" in said(attempt("right horse", REMOTE_ADDR="203.0.113.1"))
+    assert attempt("right horse", client=known, REMOTE_ADDR="203.0.113.2").status_code == 302
+
+
+def test_a_mark_of_another_account_opens_nothing(staff: User) -> None:
+    User.objects.create_superuser("bert", password="right horse")
+    known = Client()
+    assert attempt("right horse", username="bert", client=known).status_code == 302
+    for number in range(51):
+        attempt(REMOTE_ADDR=f"198.51.{number}.1")
+    assert "Too many tries" in said(attempt("right horse", client=known, REMOTE_ADDR="203.0.113.1"))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_connection_is_held_and_two_passwords_at_most_are_hashed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    User.objects.create_superuser("anna", password="right horse")
+    at_once, most, held = 0, 0, []
+    lock = threading.Lock()
+
+    def slow(self: User, _password: str) -> bool:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        held.append(connection.connection is not None)
+        time.sleep(0.05)  # the hash; whether another one runs beside it is the question
+        with lock:
+            at_once -= 1
+        return False
+
+    monkeypatch.setattr(User, "check_password", slow)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: (attempt(REMOTE_ADDR=f"203.0.113.{number + 100}"), connection.close()), range(8)))
+    assert (most, held) == (2, [False] * 8)
 
 
 def test_logging_in_changes_the_session_key(staff: User) -> None:

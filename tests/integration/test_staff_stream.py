@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,9 +12,12 @@ from uuid import UUID, uuid4
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from conversations import log, sessions
+from conversations.admin import following
 from tests import raw
+from tests.patience import granted
 from tests.web import serving
 
 EVENTS = "/admin/conversations/conversation/events/"
@@ -69,3 +73,40 @@ def test_a_stream_takes_the_permission_and_a_conversation_that_is_there(staff: C
     stranger = Client()
     stranger.force_login(User.objects.create_user("guest", is_staff=True))
     assert stranger.get(f"{EVENTS}?conversation={talk}:-1").status_code == 403
+
+
+def lose_the_session(staff: Client, _person: User) -> None:
+    staff.post("/admin/logout/")
+
+
+def change_the_password(_staff: Client, person: User) -> None:
+    person.set_password("another horse")
+    person.save()
+
+
+def lose_the_permission(_staff: Client, person: User) -> None:
+    person.is_superuser = False
+    person.save()
+
+
+def owe_a_second_factor(_staff: Client, person: User) -> None:
+    TOTPDevice.objects.create(user=person, name="app", confirmed=True)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("shut_out", [lose_the_session, change_the_password, lose_the_permission, owe_a_second_factor])
+def test_a_stream_ends_for_who_is_shut_out(staff: Client, shut_out: Callable[[Client, User], None]) -> None:
+    talk = sessions.open(7)[0].pk
+    log.append(talk, "user", "before")
+    person = User.objects.get(pk=int(staff.session["_auth_user_id"]))
+    cookie = f"sessionid={staff.cookies['sessionid'].value}"
+    with serving(raw.url(), "", ALLOWED_HOSTS="*", DEBUG="true") as site, closing(site.connect()) as link:
+        link.request("GET", f"{EVENTS}?conversation={talk}:-1", headers={"Cookie": cookie})
+        stream = link.getresponse()
+        assert [event["content"] for event in opened(stream, {"message"}, 1)] == ["before"]
+        assert following.may_still_follow(staff.session.session_key or "")
+        shut_out(staff, person)
+        link.sock.settimeout(granted(20))  # type: ignore[union-attr]
+        while line := stream.readline():  # keep-alive comments come every 15 s; the next look ends it
+            assert b"secret" not in line
+        log.append(talk, "user", "secret")

@@ -83,9 +83,15 @@ Id = Annotated[
     BeforeValidator(_canonical),
     WithJsonSchema({"type": "string", "format": "uuid", "pattern": UUID_PATTERN}),
 ]
+# Bounds stand before the conversion: behind it, the document would name them `ge` and `le`, which no JSON Schema knows.
+Index = Annotated[int, Field(ge=0, le=HIGHEST_INDEX)]
+After = Annotated[int, Field(ge=-1, le=HIGHEST_INDEX)]
+Limit = Annotated[int, Field(ge=1, le=LARGEST_PAGE), BeforeValidator(digits)]
 BigInt = Annotated[int, Field(strict=True, ge=-(2**63), le=2**63 - 1)]
 Text = Annotated[str, AfterValidator(visible), Field(min_length=1, max_length=TEXT_BYTES)]
-Metadata = Annotated[dict[str, Any], AfterValidator(_bounded), Field(max_length=METADATA_NAMES)]
+Metadata = Annotated[
+    dict[str, Any], AfterValidator(_bounded), Field(json_schema_extra={"maxProperties": METADATA_NAMES})
+]
 AgentName = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Title = Annotated[str, Field(max_length=200)]
 ExternalId = Annotated[str, Field(min_length=1, max_length=255)]
@@ -119,13 +125,13 @@ class NewMessage(Body):
 class Page(Schema):
     """Which messages: the newest, those behind an index, or those before one."""
 
-    after_index: Annotated[int | None, BeforeValidator(digits), Field(ge=-1, le=HIGHEST_INDEX)] = Field(
+    after_index: Annotated[After | None, BeforeValidator(digits)] = Field(
         None, description="Messages behind this index, the oldest first; -1 starts at the beginning."
     )
-    before_index: Annotated[int | None, BeforeValidator(digits), Field(ge=0, le=HIGHEST_INDEX)] = Field(
+    before_index: Annotated[Index | None, BeforeValidator(digits)] = Field(
         None, description="The newest messages before this index."
     )
-    limit: Annotated[int, BeforeValidator(digits), Field(ge=1, le=LARGEST_PAGE)] = PAGE
+    limit: Limit = PAGE
 
 
 class Session(Schema):
@@ -231,7 +237,7 @@ class Received(Schema):
 
 
 class Activity(Body):
-    activity: Annotated[str, Field(max_length=20)] = Field(description="typing, recording, uploading or cancel.")
+    activity: Literal["typing", "recording", "uploading", "cancel"]
 
 
 class Typing(Schema):
@@ -241,13 +247,13 @@ class Typing(Schema):
 class Latest(Schema):
     """How many of the latest."""
 
-    limit: Annotated[int, BeforeValidator(digits), Field(ge=1, le=LARGEST_PAGE)] = PAGE
+    limit: Limit = PAGE
 
 
 class Since(Schema):
     """Where a stream begins."""
 
-    after_index: Annotated[int | None, BeforeValidator(digits), Field(ge=-1, le=2**63 - 1)] = Field(
+    after_index: Annotated[After | None, BeforeValidator(digits)] = Field(
         None, description="Messages behind this index first; without it, only what is new."
     )
 

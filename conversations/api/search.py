@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from conversations.api.auth import SEARCHES
 from conversations.api.calls import Calls
 from conversations.api.errors import ApiError
-from conversations.api.schemas import Id, digits, visible
+from conversations.api.schemas import BigInt, Id, digits, visible
 from conversations.keys import Caller
 from conversations.models import Scope
 from search import query
@@ -35,10 +35,10 @@ class Question(Schema):
         None, description="One kind of thing, such as `message`, or several separated by commas."
     )
     session_id: Id | None = Field(None, description="Only in this session.")
-    user_id: Annotated[int | None, BeforeValidator(digits), Field(ge=-(2**63), le=2**63 - 1)] = Field(
+    user_id: Annotated[BigInt | None, BeforeValidator(digits)] = Field(
         None, description="Only of this user; a key bound to a user never sees others' anyway."
     )
-    limit: Annotated[int, BeforeValidator(digits), Field(ge=1, le=MOST)] = 10
+    limit: Annotated[int, Field(ge=1, le=MOST), BeforeValidator(digits)] = 10
 
 
 class Part(Schema):

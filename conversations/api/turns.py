@@ -19,6 +19,13 @@ from conversations.models import ApiKey, Message, Scope, Turn
 
 calls = Calls(tags=["turns"])
 
+LAST_EVENT_ID = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "required": False,
+    "description": "The id of the last event seen, as browsers send it by themselves; it goes before `after_index`.",
+    "schema": {"type": "string"},
+}
 CHECK_KEY_EVERY = 1.0  # seconds a revoked key may go on listening
 
 
@@ -49,7 +56,8 @@ def list_turns(request: HttpRequest, session_id: Id, latest: Query[Latest]) -> T
     as_service=True,
     summary="Follow a session (server-sent events)",
     openapi_extra={
-        "responses": {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events"}}
+        "parameters": [LAST_EVENT_ID],
+        "responses": {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events"}},
     },
 )
 def follow_session(request: HttpRequest, session_id: Id, since: Query[Since]) -> HttpResponseBase:

@@ -9,13 +9,13 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 from django.urls import path
-from ninja import NinjaAPI
 from ninja.renderers import JSONRenderer
 from ninja.responses import NinjaJSONEncoder
 
 from conversations.api import errors, inbound, messages, search, sessions, turns
 from conversations.api.auth import refuse_key_in_query
 from conversations.api.bodies import StrictParser
+from conversations.api.document import DocumentedAPI
 
 View = Callable[..., Any]  # sync ones answer, async ones promise to
 
@@ -34,8 +34,8 @@ class Renderer(JSONRenderer):
     encoder_class = Encoder
 
 
-def _api() -> NinjaAPI:
-    api = NinjaAPI(
+def _api() -> DocumentedAPI:
+    api = DocumentedAPI(
         title="Parley",
         version="1",
         description=DESCRIPTION,
@@ -44,6 +44,7 @@ def _api() -> NinjaAPI:
         docs_url="/docs",
         openapi_url="/openapi.json",
         urls_namespace="api",
+        servers=[{"url": "/"}],
     )
     errors.install(api)
     for group in (sessions, messages, inbound, turns, search):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -118,6 +120,49 @@ def fields(value: Any) -> Any:
     if isinstance(value, list):
         return [fields(value[0])] if value else []
     return ...
+
+
+KEYWORDS = {
+    "$ref", "additionalProperties", "anyOf", "const", "default", "description", "enum", "format", "items", "maxLength",
+    "maxProperties", "maximum", "minLength", "minimum", "pattern", "properties", "required", "title", "type",
+}  # fmt: skip
+
+
+def shapes(node: Any) -> Iterator[dict[str, Any]]:
+    """Every schema of the document, wherever it stands."""
+    if isinstance(node, list):
+        for one in node:
+            yield from shapes(one)
+    elif isinstance(node, dict):
+        for name, one in node.items():
+            if name in {"schema", "items"}:
+                yield one
+            elif name in {"schemas", "properties"}:
+                yield from one.values()
+            elif name == "anyOf":
+                yield from one
+            yield from shapes(one)
+
+
+def test_bounds_are_written_in_the_words_of_json_schema() -> None:
+    found = list(shapes(described()))
+    assert len(found) > 100
+    assert {word for shape in found for word in shape} <= KEYWORDS
+    assert not [shape for shape in found if "maxLength" in shape and shape.get("type") == "object"]
+
+
+def test_the_document_says_what_clients_need() -> None:
+    document = described()
+    assert document["servers"] == [{"url": "/"}]
+    text = json.dumps(document)
+    assert [name for name in document["components"]["schemas"] if f'schemas/{name}"' not in text] == []
+    for methods in document["paths"].values():
+        for call in methods.values():
+            assert all("Retry-After" in call["responses"][status]["headers"] for status in ("429", "503"))
+    follow = document["paths"]["/api/sessions/{session_id}/events"]["get"]
+    assert "Last-Event-ID" in [parameter["name"] for parameter in follow["parameters"] if parameter["in"] == "header"]
+    activity = document["components"]["schemas"]["Activity"]["properties"]["activity"]
+    assert activity["enum"] == ["typing", "recording", "uploading", "cancel"]
 
 
 def test_the_document_names_each_call_once() -> None:

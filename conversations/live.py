@@ -17,10 +17,10 @@ from uuid import UUID
 
 import structlog
 from asgiref.sync import sync_to_async
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError, close_old_connections, connection
 
 from conversations import log
+from conversations.moments import IN_SQL, Encoder
 
 logger = structlog.get_logger(__name__)
 
@@ -29,11 +29,11 @@ HEARTBEAT = 15.0  # seconds of silence after which a comment keeps proxies from 
 PAGE = 200  # messages fetched at once by a listener that is behind
 LATEST_TURNS = 5
 
-LOOK = """
+LOOK = f"""
 SELECT conversations.id, message_count, deleted_count, mode, interview_step,
     (SELECT coalesce(jsonb_agg(burst), '[]') FROM (
-        SELECT interview_step, jsonb_array_length(messages) AS messages, created_at AS opened_at, flush_at,
-            extended_by_typing FROM message_buffers
+        SELECT interview_step, jsonb_array_length(messages) AS messages, extended_by_typing,
+            {IN_SQL.format("created_at")} AS opened_at, {IN_SQL.format("flush_at")} AS flush_at FROM message_buffers
         WHERE message_buffers.conversation_id = conversations.id ORDER BY interview_step) AS burst),
     (SELECT coalesce(jsonb_agg(turn), '[]') FROM (
         SELECT id, status, trigger, interview_step, attempts, reply_id FROM turns
@@ -72,7 +72,7 @@ class Happened:
 
     def encode(self) -> bytes:
         """As server-sent events write it; JSON has no line breaks that could forge another field."""
-        data = json.dumps(self.data, cls=DjangoJSONEncoder, ensure_ascii=False)
+        data = json.dumps(self.data, cls=Encoder, ensure_ascii=False)
         return f"id: {self.id}\nevent: {self.name}\ndata: {data}\n\n".encode()
 
 

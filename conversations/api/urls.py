@@ -16,6 +16,7 @@ from conversations.api import errors, inbound, messages, search, sessions, turns
 from conversations.api.auth import refuse_key_in_query
 from conversations.api.bodies import StrictParser
 from conversations.api.document import DocumentedAPI
+from conversations.moments import as_text
 
 View = Callable[..., Any]  # sync ones answer, async ones promise to
 
@@ -24,10 +25,10 @@ DESCRIPTION = """Conversations with agents that listen before they answer. Every
 
 
 class Encoder(NinjaJSONEncoder):
-    """Times in full: Django's encoder would cut microseconds off."""
+    """Times as everywhere."""
 
     def default(self, o: Any) -> Any:
-        return o.isoformat() if isinstance(o, datetime) else super().default(o)
+        return as_text(o) if isinstance(o, datetime) else super().default(o)
 
 
 class Renderer(JSONRenderer):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -16,8 +19,10 @@ from django.db import connection
 from agents.outcomes import Replied
 from agents.request import Request
 from conversations import live, log, takeover
+from conversations.api import urls
 from conversations.buffering import receive, typing
 from conversations.live import Happened, follow
+from tests.api import Caller
 from tests.conversing import agent, conversation, quiet
 from tests.patience import PATIENCE
 
@@ -53,6 +58,28 @@ async def until(stream: Any, name: str) -> tuple[Happened, list[Happened]]:
         if happened is not None:
             before.append(happened)
     raise AssertionError("the stream ended")
+
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
+
+
+@pytest.mark.parametrize("moment", ["2026-12-01 10:00:00+00", "2026-12-01 10:00:00.5+00"])
+def test_a_time_is_written_as_the_api_writes_it(moment: str) -> None:
+    """Also where it ends with zeros, which PostgreSQL and Python leave out, each in its own way."""
+    caller = Caller()
+    session = caller.session()
+    received = caller.call("POST", f"/sessions/{session}/inbound", {"content": "hi"}).json()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE message_buffers SET flush_at = %s", [moment])
+    (burst,) = live.look([UUID(session)])[UUID(session)].bursts
+    expected = datetime.fromisoformat(moment).isoformat(timespec="microseconds")
+    assert burst["flush_at"] == expected
+    assert TIME.fullmatch(burst["opened_at"])
+    (entry,) = log.history(UUID(session))
+    event = Happened("message", live.message(entry), 0).encode().decode()
+    assert TIME.fullmatch(received["message"]["created_at"])
+    assert f'"created_at": "{received["message"]["created_at"]}"' in event
+    assert urls.Encoder().default(datetime.fromisoformat(moment)) == expected
 
 
 def test_a_listener_hears_messages_typing_the_burst_and_the_turn() -> None:

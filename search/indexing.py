@@ -39,14 +39,17 @@ DIED = "The worker was killed, or ran out of time, while it indexed this row."  
 
 TRIED = "attempts BETWEEN 1 AND %(attempts)s - 1"
 FRESH = "attempts = 0"
+# Materialised: a plain sub-query may be run once for each row that is looked at, and then claims more than the limit.
 CLAIM = """
-UPDATE search_pending SET attempts = attempts + 1, error = %(error)s,
-    leased_until = clock_timestamp() + %(lease)s * interval '1 second'
-WHERE id IN (
+WITH chosen AS MATERIALIZED (
     SELECT id FROM search_pending
     WHERE {which} AND (leased_until IS NULL OR leased_until <= clock_timestamp())
-    ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
-RETURNING id
+    ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
+UPDATE search_pending SET attempts = attempts + 1, error = %(error)s,
+    leased_until = clock_timestamp() + %(lease)s * interval '1 second'
+FROM chosen WHERE search_pending.id = chosen.id
+RETURNING search_pending.id
 """
 # Whoever was overtaken finds its rows locked or gone.
 TAKE = "SELECT id, entity_type, entity_id FROM search_pending WHERE id = ANY(%s) FOR UPDATE SKIP LOCKED"

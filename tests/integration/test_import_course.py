@@ -276,7 +276,7 @@ def test_an_undo_that_was_killed_goes_on(old: Old, monkeypatch: pytest.MonkeyPat
     fill(old, 40)
     batch = bring(old.url)
     monkeypatch.setattr(undoing, "AT_ONCE", 2)
-    undoing._take_back(undoing._begin(batch.pk, by="anna", force=False), by="anna", force=False)
+    undoing._take_back(undoing.begin(batch.pk, by="anna", force=False), by="anna", force=False)
     command = [*RUN, "--undo", str(batch.pk)]
     dead = subprocess.run(
         command, cwd=ROOT, env={**environment(), "CRASH_AT": "in_import_undo"}, capture_output=True, check=False

@@ -461,3 +461,13 @@ def test_vectors_of_one_length_are_stored_whatever_the_embedder_makes() -> None:
             settle()
         vector = Entry.objects.get().embedding
         assert sum(float(number) ** 2 for number in vector) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("forced", [False, True])
+def test_a_claim_takes_no_more_than_its_limit_however_it_is_planned(forced: bool) -> None:
+    """As a plain sub-query it was run again for each row under some plans."""
+    said("one", "two", "three")
+    with transaction.atomic(), connection.cursor() as cursor:
+        for name in ("hashagg", "hashjoin", "mergejoin", "material", "sort", "seqscan") if forced else ():
+            cursor.execute(f"SET LOCAL enable_{name} = off")
+        assert len(indexing._claim(indexing.FRESH, 1)) == 1

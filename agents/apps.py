@@ -10,7 +10,7 @@ class AgentsConfig(AppConfig):
     about = _("Who answers, with which tools, and the record of every deed.")
 
     def ready(self) -> None:
-        from agents import audit, checks, figures, naming, rules  # noqa: F401  declare what others tell
+        from agents import audit, checks, figures, metrics, naming, rules  # noqa: F401  declare what others tell
         from config import dashboard, deeds, doctor, health
 
         deeds.LISTENERS.append(audit.record)

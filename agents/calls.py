@@ -27,7 +27,7 @@ from agents.models import Tool as Row
 from agents.models.agent import Agent
 from agents.refusals import record_refusal
 from agents.text import storable
-from agents.tools import TOOLS, Call, Tool
+from agents.tools import TOOLS, Call, NotDone, Tool
 from config import origin
 from config.columns import clock
 from config.crash import crash_point
@@ -38,6 +38,19 @@ Result = TypeVar("Result")
 
 LONGEST = 8_000  # characters of a result a model is shown
 NOT_JSON = "arguments that are not JSON"  # the key under which such arguments are kept
+NOT_SENT = frozenset(
+    {
+        "NotDone",
+        "ConnectError",
+        "ConnectTimeout",
+        "ConnectionRefusedError",
+        "PoolTimeout",
+        "gaierror",
+        "NewConnectionError",
+        "ConnectTimeoutError",
+        "NameResolutionError",
+    }
+)  # names: the libraries a tool may use need not be installed
 NOT_KNOWN = "It is not known whether this happened: the run was interrupted. It is not tried again."
 SHOWN = {
     CallStatus.STARTED: NOT_KNOWN,
@@ -180,15 +193,14 @@ def outside(call: Call, arguments: Mapping[str, Any], tool: Tool) -> tuple[CallS
     except Exception as error:
         logger.warning("tool.outside_failed", tool=tool.name, reason=type(error).__name__, exc_info=error)
         status = CallStatus.UNKNOWN if is_lost(error) else CallStatus.FAILED
-        return status, f"It failed: {type(error).__name__}."
+        return status, f"It failed: {error if isinstance(error, NotDone) else type(error).__name__}."
 
 
 def is_lost(error: Exception) -> bool:
-    """An error after which the other server may have acted: it was asked, and its answer did not arrive."""
-    names = {each.__name__ for each in type(error).__mro__}
-    if names & {"ConnectError", "ConnectTimeout", "ConnectionRefusedError", "PoolTimeout"}:
-        return False
-    return isinstance(error, TimeoutError | ConnectionError) or bool(names & {"TransportError", "Timeout"})
+    """Whether the other server may have acted: everything but what surely was not sent, and what the tool knows."""
+    told: list[object] = [error, error.__cause__, getattr(error, "reason", None), *error.args]
+    told += [getattr(each, "reason", None) for each in error.args]  # requests hands on what urllib3 hands on
+    return not any(NOT_SENT & {kind.__name__ for kind in type(each).__mro__} for each in told)
 
 
 def run(call: Call, arguments: Mapping[str, Any], tool: Tool) -> str:

@@ -22,7 +22,8 @@ FROM get_session_messages(%s, %s::integer) AS newest
 LEFT JOIN message_fates AS fate ON fate.message_id = newest.id
 LEFT JOIN turns ON turns.id = fate.turn_id
 LEFT JOIN messages AS reply ON reply.id = turns.reply_id
-LEFT JOIN tool_calls ON newest.role = 'assistant' AND tool_calls.id = CASE
+LEFT JOIN tool_calls ON newest.role = 'assistant' AND tool_calls.conversation_id = newest.conversation_id
+    AND tool_calls.id = CASE
     WHEN newest.metadata ->> 'tool_call' ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
     THEN (newest.metadata ->> 'tool_call')::uuid END
 WHERE newest.id <> ALL (%s::uuid[]) AND NOT (newest.inbound AND fate.message_id IS NULL)

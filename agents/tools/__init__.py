@@ -21,6 +21,10 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 LONGEST = 60.0  # seconds
 
 
+class NotDone(Exception):  # noqa: N818  a result of a tool, not a mistake
+    """Raised by a tool on another server that knows that nothing happened there; its text is shown to the model."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """Who asks, and in which turn: all a tool may go by. The rights are those of `user_id`, whatever arguments say."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -11,8 +13,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from unittest.mock import patch
+from urllib.request import urlopen
 from uuid import uuid4
 
+import httpx
 import pytest
 from django.db import connection
 from django.test import Client, override_settings
@@ -23,7 +27,7 @@ from agents.calls import Asked
 from agents.models import AuditEntry, CallStatus, ToolCall
 from agents.models import Tool as Row
 from agents.tasks import give_up_lost_calls, wake_approved_calls
-from agents.tools import TOOLS, Call
+from agents.tools import TOOLS, Call, NotDone, Tool
 from config.columns import clock
 from config.queue import run_due
 from conversations import log, sessions
@@ -32,6 +36,7 @@ from tests.conversing import agent, quiet, say
 from tests.integration.test_crashes import environment
 from tests.patience import PATIENCE
 from tests.processes import ROOT, eventually
+from tests.racing import WAITING_FOR_A_LOCK
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -230,6 +235,98 @@ def test_an_error_before_the_server_was_reached_is_a_failure(refunds: Refunds) -
         run_due()
     assert state(call) == CallStatus.FAILED
     assert refunds.paid == []
+
+
+ANSWERS = {
+    "dropped": b"",
+    "cut": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
+    "gateway": b"HTTP/1.1 504 Gateway Timeout\r\nContent-Length: 0\r\n\r\n",
+    "no JSON": b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npaid",
+}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # urllib leaves a broken socket open
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+@pytest.mark.parametrize("library", ["urllib", "httpx"])
+def test_any_error_after_the_request_was_sent_is_not_known(answer: bytes, library: str) -> None:
+    def ask(url: str) -> object:
+        if library == "httpx":
+            return httpx.post(url, content="x", trust_env=False).raise_for_status().json()
+        with urlopen(url, b"x", timeout=PATIENCE) as reply:
+            return json.loads(reply.read())
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection_, _address = listener.accept()
+            with connection_:
+                connection_.recv(65_536)
+                connection_.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        with pytest.raises(Exception) as caught:  # noqa: PT011  whatever the library makes of it
+            ask(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+    assert calls.is_lost(caught.value)
+
+
+@pytest.mark.parametrize("library", ["urllib", "httpx"])
+def test_a_server_that_refuses_the_connection_did_nothing(library: str) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        httpx.post("http://127.0.0.1:1/", trust_env=False) if library == "httpx" else urlopen(
+            "http://127.0.0.1:1/", b"x"
+        )
+    assert not calls.is_lost(caught.value)
+    assert not calls.is_lost(NotDone("The order is unknown."))
+
+
+def test_two_workers_at_once_have_one_effect_in_the_database() -> None:
+    effects: list[int] = []
+    first, go_on = threading.Event(), threading.Event()
+
+    def note(_call: Call, order: str) -> str:
+        effects.append(1)
+        first.set()
+        go_on.wait(PATIENCE if len(effects) == 1 else 0)
+        return "noted"
+
+    tool = Tool("note", "", note, {"type": "object"}, 30, False, True, lambda: True)
+    call = a_call("note")
+    with patch.object(approvals, "_tool_of", lambda _call: tool):
+        approvals.approve(call.pk, by="anna")
+
+        def work() -> None:
+            try:
+                approvals.carry_out(call.pk)
+            finally:
+                connection.close()
+
+        workers = [threading.Thread(target=work) for _ in range(2)]
+        workers[0].start()
+        assert first.wait(PATIENCE)
+        workers[1].start()
+        eventually(lambda: len(effects) > 1 or _waits_for_a_lock(), "the second worker is at the row")
+        go_on.set()
+        for worker in workers:
+            worker.join()
+    assert effects == [1]
+    assert state(call) == CallStatus.DONE
+
+
+def _waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(WAITING_FOR_A_LOCK)
+        return cursor.fetchone() is not None
+
+
+def test_the_result_of_another_conversations_call_is_not_shown(refunds: Refunds) -> None:
+    theirs = approved()
+    run_due()
+    own = sessions.open(9)[0].id
+    log.append(own, "assistant", "x", metadata={"tool_call": str(theirs.pk)})
+    with agent() as one:
+        say(own, "what was it?")
+        quiet()
+    assert [said.content for said in one.asked[0].history] == ["x"]
 
 
 @pytest.mark.parametrize(("decision", "status"), [("happened", CallStatus.DONE), ("not_happened", CallStatus.FAILED)])

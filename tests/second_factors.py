@@ -6,6 +6,7 @@ import re
 import time
 from datetime import timedelta
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.test import Client
@@ -15,7 +16,7 @@ from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from agents.models import AuditEntry
-from config.second_factor import devices
+from config.second_factor import devices, permits
 
 LOGIN, OWN, CODE = "/admin/login/", "/admin/second-factor/", "/admin/second-factor/code/"
 SPARE = re.compile(r"<code>([a-z2-9]{5}-[a-z2-9]{5})</code>")
@@ -26,6 +27,12 @@ def code_of(key: str, steps: int = 0) -> str:
     app = TOTP(bytes.fromhex(key))
     app.time = time.time() + 30 * steps
     return f"{app.token():06d}"
+
+
+def enrolling(user: User, key: str) -> dict[str, str]:
+    """The form of the page that sets it up, rightly filled in."""
+    required = settings.STAFF_SECOND_FACTOR == "required"
+    return {"code": code_of(key), "proof": permits.issue(user, by="test") if required else "right horse"}
 
 
 def wrong_for(key: str) -> str:

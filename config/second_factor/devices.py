@@ -80,16 +80,17 @@ def enrol(user: User, key: str, code: str) -> tuple[int, list[str]] | Wrong:
             raise AlreadyEnrolledError
         device = unsaved(user, key)
         device.save()
-        if not (BY_TIME.fullmatch(code := _tidy(code)) and device.verify_token(code)):
+        if not (BY_TIME.fullmatch(code := tidy(code)) and device.verify_token(code)):
             transaction.set_rollback(True)
             return Wrong()
+        StaticDevice.objects.filter(user=user).delete()  # with it the code that opened the enrolment
         _tell("enrol", user.get_username(), user)
         return device.pk, _new_codes(user)
 
 
 def check(user: User, code: str) -> Verdict:
     """Is this a code of the app, or a recovery code? Wrong ones are counted before they are looked at."""
-    code = _tidy(code)
+    code = tidy(code)
     by = APP if BY_TIME.fullmatch(code) else RECOVERY
     if pause := _pause(user, by):
         return Wait(pause)
@@ -153,14 +154,14 @@ def _use_recovery_code(user: User, code: str) -> bool:
 
     The caller holds the lock of the app's row, which every use of either kind of code takes first.
     """
-    device = StaticDevice.objects.get(user=user)
+    device = StaticDevice.objects.get(user=user, name=RECOVERY)
     hashes = list(_hashes(user, code))
     known = device.token_set.filter(token__in=hashes).values_list("token", flat=True).first()
     return bool(device.verify_token(known or hashes[0]))
 
 
 def _new_codes(user: User) -> list[str]:
-    device, _made = StaticDevice.objects.get_or_create(user=user, defaults={"name": RECOVERY})
+    device, _made = StaticDevice.objects.get_or_create(user=user, name=RECOVERY)
     device.token_set.all().delete()
     codes = ["".join(secrets.choice(SYMBOLS) for _ in range(LENGTH)) for _ in range(CODES)]
     StaticToken.objects.bulk_create(StaticToken(device=device, token=next(_hashes(user, code))) for code in codes)
@@ -173,7 +174,7 @@ def _hashes(user: User, code: str) -> Iterator[str]:
         yield salted_hmac(SCOPE, f"{user.pk}:{code}", secret=secret, algorithm="sha256").hexdigest()[:16]
 
 
-def _tidy(code: str) -> str:
+def tidy(code: str) -> str:
     """As people type it: with spaces, dashes and capitals."""
     return SPACING.sub("", code).lower()
 

@@ -10,9 +10,11 @@ from typing import Any, cast
 
 import segno
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -24,13 +26,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
 
-from config.second_factor import devices, gate, questions, record
+from config import logins
+from config.second_factor import devices, gate, permits, questions, record
 from config.second_factor.devices import Passed, Verdict, Wait
 from config.second_factor.gate import Standing
 
 DRAFT = "second_factor_draft"  # in the session: the secret of a device to be
+TRIES_OF_OWNERS = "config.second_factor.owner"  # the scope of their count
 FEW = 3  # recovery codes, of which people are reminded
 IN_THE_ADMIN, BEFORE_IT = "admin/base_site.html", "unfold/layouts/unauthenticated.html"
 
@@ -58,6 +62,36 @@ class CodeForm(forms.Form):
             "spellcheck": "false",
         }
         self.fields["code"].widget = CodeInput(attrs=hints)
+
+
+def _is_own_password(person: User, password: str) -> bool:
+    """A stolen session has five tries, as a stranger at the login has."""
+    return logins.claim(str(person.pk), "", scope=TRIES_OF_OWNERS) and logins.is_password_right(person, password)
+
+
+class EnrolmentForm(CodeForm):
+    """The code of the new device, and what shows that its owner enrols: an issued code, or the password again."""
+
+    proof = forms.CharField(max_length=128)
+
+    def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.person, self.is_required = person, settings.STAFF_SECOND_FACTOR == gate.REQUIRED
+        field = self.fields["proof"]
+        if self.is_required:
+            field.label = _("Enrolment code, from an operator")
+            field.widget = CodeInput(attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"})
+        else:
+            field.label = _("Your password")
+            field.widget = UnfoldAdminPasswordWidget(attrs={"autocomplete": "current-password"})
+
+    def clean_proof(self) -> str:
+        proof: str = self.cleaned_data["proof"]
+        if self.is_required and not permits.is_valid(self.person, proof):
+            raise ValidationError(_("This enrolment code is wrong, used or over. An operator issues a new one."))
+        if not self.is_required and not _is_own_password(self.person, proof):
+            raise ValidationError(_("This is not your password."))
+        return proof
 
 
 def for_staff(view: View) -> View:
@@ -105,7 +139,7 @@ def _enrolling(request: HttpRequest) -> HttpResponse:
     """The secret belongs to the session that asked: no other window can have written it down before."""
     person = _person(request)
     key: str = request.session.setdefault(DRAFT, devices.draft())
-    form = CodeForm(request.POST or None)
+    form = EnrolmentForm(request.POST or None, person=person)
     if request.method == "POST" and form.is_valid():
         try:
             outcome = devices.enrol(person, key, form.cleaned_data["code"])

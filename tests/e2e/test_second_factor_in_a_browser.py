@@ -6,8 +6,10 @@ from base64 import b32decode
 from typing import TYPE_CHECKING
 
 import pytest
+from django.contrib.auth.models import User
 from selenium.webdriver.common.keys import Keys
 
+from config.second_factor import permits
 from tests.second_factors import code_of, forget_the_last_code
 
 if TYPE_CHECKING:
@@ -31,6 +33,10 @@ def enter(browser: Browser, code: str, form: str = "#code-form") -> None:
     field.send_keys(code, Keys.ENTER)
 
 
+def prove(browser: Browser, permit: str) -> None:
+    browser.find("#code-form input[name=proof]").send_keys(permit)
+
+
 @pytest.mark.usefixtures("anna")
 def test_set_up_asked_for_and_recovered(browser: Browser, settings) -> None:
     settings.STAFF_SECOND_FACTOR = "required"
@@ -42,9 +48,12 @@ def test_set_up_asked_for_and_recovered(browser: Browser, settings) -> None:
     browser.until(lambda: browser.all("#secret"), "the page that sets it up")
     look(browser, "enrol")
     key = b32decode(browser.find("#secret").text.replace(" ", "")).hex()
+    permit = permits.issue(User.objects.get(username="anna"), by="test")
+    prove(browser, permit)
     enter(browser, "000000")
     browser.until(lambda: browser.all("#code-form .errors"), "the refusal")
     look(browser, "refused")
+    prove(browser, permit)
     enter(browser, code_of(key))
     browser.until(lambda: browser.all("#recovery-codes li"), "the recovery codes")
     look(browser, "codes")

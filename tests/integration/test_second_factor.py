@@ -29,6 +29,7 @@ from tests.second_factors import (
     code_of,
     deeds,
     enrolled,
+    enrolling,
     forget_the_last_code,
     logins,
     wrong_for,
@@ -44,7 +45,7 @@ class TestEnrolling:
         page = client.get(OWN).content.decode()
         key = client.session["second_factor_draft"]
         assert "<svg" in page
-        answer = client.post(OWN, {"code": code_of(key)})
+        answer = client.post(OWN, enrolling(anna, key))
         assert len(set(SPARE.findall(answer.content.decode()))) == devices.CODES
         assert "no-store" in answer["Cache-Control"]
         assert not SPARE.findall(client.get(OWN).content.decode())
@@ -66,10 +67,25 @@ class TestEnrolling:
         client = Client()
         client.force_login(anna)
         client.get(OWN)
-        page = client.post(OWN, {"code": wrong_for(client.session["second_factor_draft"])}).content.decode()
+        wrong = {**enrolling(anna, client.session["second_factor_draft"])}
+        wrong["code"] = wrong_for(client.session["second_factor_draft"])
+        page = client.post(OWN, wrong).content.decode()
         assert "not the code of this key" in page
         assert not TOTPDevice.objects.exists()
         assert not StaticToken.objects.exists()
+
+    def test_a_stolen_session_without_the_password_enrols_nobody(self, anna: User) -> None:
+        client = Client()
+        client.force_login(anna)
+        client.get(OWN)
+        key = client.session["second_factor_draft"]
+        for proof in ("wrong horse", ""):
+            client.post(OWN, {"code": code_of(key), "proof": proof})
+        assert not TOTPDevice.objects.exists()
+        for _ in range(5):
+            client.post(OWN, {"code": code_of(key), "proof": "wrong horse"})
+        client.post(OWN, enrolling(anna, key))
+        assert not TOTPDevice.objects.exists(), "after five tries not even the right one is looked at"
 
     def test_every_session_has_a_key_of_its_own(self, anna: User) -> None:
         """Or whoever had the password first could write down what its owner enrols later."""
@@ -220,11 +236,11 @@ class TestOnRecord:
         by_password()
         assert logins() == [("login", {"second_factor": "none"})]
 
-    @pytest.mark.usefixtures("anna", "required_factor")
-    def test_a_device_that_is_owed_completes_it_when_it_is_enrolled(self) -> None:
+    @pytest.mark.usefixtures("required_factor")
+    def test_a_device_that_is_owed_completes_it_when_it_is_enrolled(self, anna: User) -> None:
         client, _page = by_password()
         assert logins() == [("password", {"owes": "device"})]
-        client.post(OWN, {"code": code_of(client.session["second_factor_draft"])})
+        client.post(OWN, enrolling(anna, client.session["second_factor_draft"]))
         assert logins()[1:] == [("login", {"second_factor": "enrolled"})]
 
     def test_a_session_that_proves_a_device_anew_is_no_second_login(self, anna: User) -> None:

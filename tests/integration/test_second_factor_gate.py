@@ -29,6 +29,7 @@ from tests.second_factors import (
     code_of,
     deeds,
     enrolled,
+    enrolling,
     forget_the_last_code,
     wrong_for,
 )
@@ -86,16 +87,16 @@ class TestRequired:
         assert admin.site.admin_view(view)(request).status_code == 302
         assert not admin.site.has_permission(request)
 
-    def test_enrolling_opens_everything(self, client: Client) -> None:
+    def test_enrolling_opens_everything(self, client: Client, anna: User) -> None:
         page = client.get(OWN)
         assert "everything else opens once it is" in page.content.decode()
-        page = client.post(OWN, {"code": code_of(client.session["second_factor_draft"])})
+        page = client.post(OWN, enrolling(anna, client.session["second_factor_draft"]))
         assert SPARE.findall(page.content.decode())
         assert client.get("/admin/").status_code == 200
 
-    def test_who_removes_theirs_must_enrol_again(self, client: Client) -> None:
+    def test_who_removes_theirs_must_enrol_again(self, client: Client, anna: User) -> None:
         client.get(OWN)
-        client.post(OWN, {"code": code_of(client.session["second_factor_draft"])})
+        client.post(OWN, enrolling(anna, client.session["second_factor_draft"]))
         forget_the_last_code()
         client.post(OWN, {"wanted": "remove", "code": code_of(TOTPDevice.objects.get().key)})
         assert client.get("/admin/")["Location"].startswith(OWN)
@@ -188,14 +189,15 @@ class TestSecrets:
     ) -> None:
         client, _ = by_password()
         key = client.session["second_factor_draft"] if client.get(OWN) else ""
-        tried = [code_of(key), wrong_for(key)]
-        codes = SPARE.findall(client.post(OWN, {"code": tried[0]}).content.decode())
+        form = enrolling(anna, key)
+        tried = [form["code"], wrong_for(key), form["proof"]]
+        codes = SPARE.findall(client.post(OWN, form).content.decode())
         other, _ = by_password()
         other.post(CODE, {"code": tried[1]})
         be_patient()
         other.post(CODE, {"code": codes[0]})
         devices.reset(anna, by="cli:root")
-        assert deeds() == ["enrol", "refuse", "pass", "reset"]
+        assert deeds() == ["permit", "enrol", "refuse", "pass", "reset"]
         told = " ".join(str(row) for row in AuditEntry.objects.values_list("actor", "subject_id", "details"))
         heard = told + caplog.text + "".join(capsys.readouterr())
         assert not [secret for secret in (*_secrets(key, codes), *tried) if secret in heard]

@@ -8,16 +8,22 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError
 
-from config.second_factor import devices, questions
+from config.second_factor import devices, permits, questions
 
 
 class Command(BaseCommand):
-    help = "Shows who of the staff has a second factor, and takes away one whose device is lost. No secret is shown."
+    help = (
+        "Shows who of the staff has a second factor, lets people set one up, and takes away one whose device is lost."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
         status = actions.add_parser("status", help="since when, last used, recovery codes left")
         status.add_argument("username", nargs="?", help="everybody of the staff where it is left out")
+        permit = actions.add_parser(
+            "permit", help="issue a code with which somebody may set one up, once and for a day"
+        )
+        permit.add_argument("username")
         reset = actions.add_parser("reset", help="remove device and recovery codes: the password alone opens again")
         reset.add_argument("username")
 
@@ -28,7 +34,7 @@ class Command(BaseCommand):
             known = ", ".join(staff.values_list("username", flat=True)[:5])
             raise CommandError(f"There is no staff account '{username}'. " + (f"There is: {known}." if known else ""))
         for user in chosen:
-            self.stdout.write(f"{user.get_username()}: {_status(user) if action == 'status' else _reset(user)}")
+            self.stdout.write(f"{user.get_username()}: {ACTIONS[action](user)}")
 
 
 def _status(user: User) -> str:
@@ -46,3 +52,14 @@ def _reset(user: User) -> str:
     if not devices.reset(user, by=f"cli:{getpass.getuser()}"):
         return "had no second factor; nothing was changed"
     return "the second factor is removed; the next login asks for the password alone, and it can be set up anew"
+
+
+def _permit(user: User) -> str:
+    try:
+        code = permits.issue(user, by=f"cli:{getpass.getuser()}")
+    except devices.AlreadyEnrolledError:
+        return "has a second factor already; reset it first"
+    return f"enrolment code {code}   (shown once, works once, ends in {permits.HOURS} hours)"
+
+
+ACTIONS = {"status": _status, "permit": _permit, "reset": _reset}

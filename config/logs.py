@@ -20,7 +20,9 @@ def rendered(exc_info: ExcInfo) -> str:
     """A traceback in which no database error repeats what a person wrote."""
     text = "".join(traceback.format_exception(*exc_info))
     error: BaseException | None = exc_info[1]
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         if isinstance(error, (psycopg.Error, DatabaseError)) and str(error):
             text = text.replace(str(error), _without_values(error))
         error = error.__cause__ or error.__context__

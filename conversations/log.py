@@ -243,6 +243,8 @@ def in_our_words(error: Exception, conversation_id: UUID) -> Exception:  # noqa:
             return ConversationNotFoundError(f"There is no conversation {conversation_id}.")
         case "23505":
             return ExternalIdTakenError("The external id already names another message of the conversation.")
+        case "23502" if cause.diag.column_name not in COLUMNS:
+            return _as_it_is(error)  # a column that this code does not know: nothing is wrong with the message
         case "23502" | "23514":
             rule = cause.diag.constraint_name or cause.diag.column_name
             return MessageRefusedError(f"The message breaks the rule {rule}.")
@@ -254,4 +256,9 @@ def in_our_words(error: Exception, conversation_id: UUID) -> Exception:  # noqa:
             return ConversationNotFoundError(f"There is no conversation {conversation_id}.")
         case None | "22021" | "22P02" | "22P05":  # NUL, NaN
             return MessageRefusedError(UNSTORABLE)
-    return error
+    return _as_it_is(error)
+
+
+def _as_it_is(error: Exception) -> Exception:
+    """Another of its kind, since it is raised from the first: an error that is its own cause has no end."""
+    return type(error)(*error.args)

@@ -87,3 +87,9 @@ def test_a_variable_that_a_template_leaves_unset_is_no_trace_even_at_debug() -> 
     )
     finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert [json.loads(line)["event"] for line in finished.stderr.splitlines()] == ["told"]
+
+
+def test_an_error_that_is_its_own_cause_is_logged_once() -> None:
+    error = ValueError("round")
+    error.__cause__ = error
+    assert "round" in logs.rendered((ValueError, error, None))

@@ -214,3 +214,28 @@ def test_what_failed_while_the_database_was_away_is_counted_when_it_is_back(monk
     assert failed() == {"database_unavailable": 3}
     assert caller.append(session, "hi").status_code == 201
     assert failed() == {"database_unavailable": 3}
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """A transaction that is rolled back at its end, and columns with it."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+@pytest.mark.parametrize("table", ["message_buffers", "messages"])
+def test_a_column_that_nobody_fills_is_a_mistake_of_ours_and_no_bad_message(table: str) -> None:
+    caller = Caller()
+    session = caller.session()
+    with undone():
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table} ADD COLUMN nobody integer NOT NULL")
+        if table == "messages":
+            response = caller.append(session, "hi")
+        else:
+            response = caller.call("POST", f"/sessions/{session}/inbound", {"content": "hi"})
+        assert refused(response, 500, "internal_error")
+    assert caller.read(session).status_code == 200
+    assert failed() == {"internal_error": 1}
+    assert counted() == {}

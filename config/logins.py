@@ -35,6 +35,7 @@ SWEEP = 100  # stale rows a try clears away, so that strangers' guesses do not p
 
 EVERYBODY, EVERYWHERE = "*", "*"  # no account and no address is called so
 
+BUSY = "parley.login_busy"
 LOCKED = "parley.login_locked"  # in request.META: how the backend tells the form
 
 log = structlog.get_logger(__name__)
@@ -64,6 +65,10 @@ CLEAR = """
 """
 
 
+class HashingBusyError(Exception):
+    """Too many passwords are being hashed: this one was not looked at."""
+
+
 class CountingBackend(ModelBackend):
     """Django's own check of a password, behind the counts of tries."""
 
@@ -77,7 +82,13 @@ class CountingBackend(ModelBackend):
             request.META[LOCKED] = True
             raise PermissionDenied
         user = User.objects.filter(username=username).first()
-        if not is_password_right(user, password) or user is None or not self.user_can_authenticate(user):
+        try:
+            right = is_password_right(user, password)
+        except HashingBusyError:
+            uncount(request, username)
+            request.META[BUSY] = True
+            raise PermissionDenied from None
+        if not right or user is None or not self.user_can_authenticate(user):
             return None
         take_back(request, username)
         request.META[KNOWN_DEVICE] = user.pk
@@ -97,6 +108,8 @@ class LoginForm(AuthenticationForm):  # type: ignore[misc]
             return ValidationError(
                 _("Too many tries. Please wait %(minutes)s minutes."), code="locked", params={"minutes": PAUSE}
             )
+        if BUSY in self.request.META:
+            return ValidationError(_("Many are logging in at this moment. Please try again in a minute."), code="busy")
         error: ValidationError = super().get_invalid_login_error()
         return error
 
@@ -123,11 +136,16 @@ def claim(username: str, address: str, *, scope: str = PASSWORDS, limit: int = T
 
 def take_back(request: HttpRequest, username: str) -> None:
     """The right password was no guess: its account starts again, and an office behind one address is not locked."""
+    uncount(request, username)
+    forget(username, network_of(request))
+
+
+def uncount(request: HttpRequest, username: str) -> None:
+    """A try that was not one: nothing was guessed, or nothing was looked at."""
     network = network_of(request)
-    forget(username, network)
     with connection.cursor() as cursor:
-        cursor.execute(TAKE_BACK, _key(EVERYBODY, network, PASSWORDS))
-        cursor.execute(TAKE_BACK, _key(username, EVERYWHERE, PASSWORDS))
+        for name, address in ((username, network), (EVERYBODY, network), (username, EVERYWHERE)):
+            cursor.execute(TAKE_BACK, _key(name, address, PASSWORDS))
 
 
 def is_password_right(user: User | None, password: str) -> bool:
@@ -136,7 +154,7 @@ def is_password_right(user: User | None, password: str) -> bool:
         connection.close()
     if not HASHES.acquire(timeout=HASH_WAIT):
         log.warning("login.hashing_overloaded")
-        return False
+        raise HashingBusyError
     try:
         if user is not None:
             return user.check_password(password)

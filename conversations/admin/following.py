@@ -38,6 +38,9 @@ CHECK_SESSION_EVERY = 2.0  # seconds
 MOST_AT_ONCE = 50  # conversations of one stream; the browser's script names no more
 
 
+Arrival = tuple[UUID | None, live.Happened | None]  # without a conversation: time to look at the session
+
+
 class Following(Base):
     """One stream for all transcripts that a browser has open: it allows six connections to a server over HTTP/1.1."""
 
@@ -83,11 +86,12 @@ async def _stream(cursors: Mapping[UUID, int], session_key: str) -> AsyncIterato
             now = time.monotonic()
             if now - begun > ONCE_AT_MOST:
                 return
-            if now - checked > CHECK_SESSION_EVERY:
+            if now - checked >= CHECK_SESSION_EVERY:
                 if not await sync_to_async(may_still_follow, thread_sensitive=False)(session_key):
                     return
                 checked = now
-            yield _encoded(conversation_id, event) if event else live.KEEP_ALIVE
+            if conversation_id is not None:
+                yield _encoded(conversation_id, event) if event else live.KEEP_ALIVE
 
 
 def _encoded(conversation_id: UUID, event: live.Happened) -> bytes:
@@ -96,9 +100,9 @@ def _encoded(conversation_id: UUID, event: live.Happened) -> bytes:
     return live.Happened(event.name, data, event.id).encode()
 
 
-async def _merged(cursors: Mapping[UUID, int]) -> AsyncGenerator[tuple[UUID, live.Happened | None], None]:
-    """The events of all conversations in the order of their arrival; a slow reader holds each of them back."""
-    queue: asyncio.Queue[tuple[UUID, live.Happened | None] | Exception] = asyncio.Queue(maxsize=1)
+async def _merged(cursors: Mapping[UUID, int]) -> AsyncGenerator[Arrival, None]:
+    """Events of all conversations in the order of their arrival, and ticks; a slow reader holds each of them back."""
+    queue: asyncio.Queue[Arrival | Exception] = asyncio.Queue(maxsize=1)
 
     async def pump(conversation_id: UUID, after: int) -> None:
         try:
@@ -108,7 +112,12 @@ async def _merged(cursors: Mapping[UUID, int]) -> AsyncGenerator[tuple[UUID, liv
         except Exception as error:
             await queue.put(error)
 
-    tasks = [asyncio.create_task(pump(*cursor)) for cursor in cursors.items()]
+    async def tick() -> None:
+        while True:
+            await asyncio.sleep(CHECK_SESSION_EVERY)
+            await queue.put((None, None))
+
+    tasks = [asyncio.create_task(pump(*cursor)) for cursor in cursors.items()] + [asyncio.create_task(tick())]
     try:
         while True:
             arrival = await queue.get()

@@ -188,6 +188,16 @@ def test_no_connection_is_held_and_two_passwords_at_most_are_hashed_at_once(monk
     assert (most, held) == (2, [False] * 8)
 
 
+def test_a_right_password_that_nobody_had_time_to_hash_is_no_guess(
+    staff: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logins, "HASH_WAIT", 0.01)
+    with logins.HASHES, logins.HASHES:
+        for _ in range(8):
+            assert "try again in a minute" in said(attempt("right horse", REMOTE_ADDR="198.51.100.7"))
+    assert attempt("right horse", REMOTE_ADDR="198.51.100.7").status_code == 302
+
+
 def test_logging_in_changes_the_session_key(staff: User) -> None:
     client = Client()
     client.get(LOGIN)

@@ -206,9 +206,29 @@ class UserAdmin(_NamesPermissions, _OnRecord, SecondFactorReset, DjangoUserAdmin
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
 
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
+        """Rights are given by superusers: with `change_user` alone one could make oneself one."""
+        rights = () if request.user.is_superuser else ("is_superuser", "groups", "user_permissions")
+        return (*super().get_readonly_fields(request, obj), *rights)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """A superuser's account, its password included, is changed by superusers."""
+        return super().has_change_permission(request, obj) and _may_touch(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and _may_touch(request, obj)
+
+
+def _may_touch(request: HttpRequest, person: User | None) -> bool:
+    return person is None or bool(request.user.is_superuser) or not person.is_superuser
+
 
 @admin.register(Group)
 class GroupAdmin(_NamesPermissions, _OnRecord, DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
     """Groups of staff, for permissions."""
 
     icon = "group"
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Group | None = None) -> tuple[str, ...]:
+        """What a group may is for superusers to say: whoever is in it has it."""
+        return () if request.user.is_superuser else ("permissions",)

@@ -36,7 +36,7 @@ def open_session(request: HttpRequest, body: NewSession) -> Status[Session]:
     """
     caller: Caller = request.auth  # type: ignore[attr-defined]
     refuse_other_user(caller, body.user_id)
-    agent = agent_named(body.agent)
+    agent = agent_named(body.agent, caller=caller)
     conversation, created = run_as(
         caller,
         lambda: sessions.open(
@@ -68,7 +68,7 @@ def shown(conversation: Conversation) -> Session:
     return Session.of(conversation, agent=named.values_list("name", flat=True).first())
 
 
-def agent_named(name: str | None) -> Agent | None:
+def agent_named(name: str | None, *, caller: Caller) -> Agent | None:
     """The agent of that name, or the default one; none at all where the operator named one that is not there."""
     if name is None:
         try:
@@ -79,7 +79,8 @@ def agent_named(name: str | None) -> Agent | None:
     try:
         return registry.find(name)
     except AgentNotFoundError as error:
-        raise ApiError(400, "unknown_agent", str(error), field="agent") from error
+        told = str(error) if caller.user_id is None else "There is no such agent."  # a user's key lists none
+        raise ApiError(400, "unknown_agent", told, field="agent") from error
 
 
 def refuse_other_user(caller: Caller, user_id: int) -> None:

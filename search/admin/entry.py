@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from config.admin import ReadOnlyAdmin, RecentValues, display
 from config.text import plain
 from search.models import Entry
+from search.page.permissions import types
 
 SHOWN = 120  # characters of the content in a list
 
@@ -41,10 +42,11 @@ class EntryAdmin(ReadOnlyAdmin):
     fields += ["at", "created_at", "updated_at"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Entry]:
-        """Without the vectors themselves: a page of them is a megabyte of numbers."""
+        """Of the kinds this person may see; without the vectors: a page of them is a megabyte of numbers."""
         there = ExpressionWrapper(Q(embedding__isnull=False), output_field=BooleanField())
         entries: QuerySet[Entry] = super().get_queryset(request)
-        return entries.defer("embedding", "tsv").annotate(vector_there=there)
+        allowed = entries.filter(entity_type__in=types(request))
+        return allowed.defer("embedding", "tsv").annotate(vector_there=there)
 
     @display(description=_("content"))
     def beginning(self, entry: Entry) -> str:

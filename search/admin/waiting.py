@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from config.admin import ReadOnlyAdmin, display
 from config.text import plain
 from search.models import Pending, Unembedded
 from search.models.unembedded import Wait
+from search.page.permissions import types
 
 COLOURS = {"waiting": "info", "failed": "danger"}
 
@@ -26,6 +29,11 @@ class UnembeddedAdmin(ReadOnlyAdmin):
     list_select_related = ["entry"]
     list_per_page = 50
     ordering = ["-created_at"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Unembedded]:
+        """Of the kinds this person may see."""
+        waiting: QuerySet[Unembedded] = super().get_queryset(request)
+        return waiting.filter(entry__entity_type__in=types(request))
 
     @display(description=_("content"))
     def beginning(self, waiting: Unembedded) -> str:

@@ -18,7 +18,9 @@ class Command(BaseCommand):
         actions = parser.add_subparsers(dest="action", required=True)
         create = actions.add_parser("create", help="make a key and show it once")
         create.add_argument("name", help="who or what will use it")
-        create.add_argument("--user-id", type=int, help="see this user's rows only, on whatever channel; without it, everybody's")
+        create.add_argument(
+            "--user-id", type=int, help="see this user's rows only, on every channel; default: everybody's"
+        )
         create.add_argument("--scopes", nargs="+", choices=Scope.values, metavar="SCOPE", help=", ".join(Scope.values))
         create.add_argument("--expires", type=_days, metavar="DAYS", help="days it works; without it, until revoked")
         actions.add_parser("list", help="show every key, never its secret")

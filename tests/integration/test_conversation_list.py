@@ -194,3 +194,11 @@ def test_the_admin_orders_by_its_index_alone() -> None:
 def test_the_badges_of_the_modes_have_their_colours_in_every_language(staff: Client, language: str) -> None:
     takeover.take_over(talk("by staff").pk, by="anna")
     assert "bg-orange-100" in staff.get(LIST, headers={"accept-language": language}).content.decode()
+
+
+def test_the_way_back_to_the_list_keeps_its_search_and_filters(staff: Client) -> None:
+    talk = sessions.open(7, title="Anna")[0].pk
+    page = staff.get(f"/admin/conversations/conversation/{talk}/change/?_changelist_filters=q%3DAnna%26mode%3Dauto")
+    assert 'href="/admin/conversations/conversation/?q=Anna&amp;mode=auto"' in page.content.decode()
+    plain = staff.get(f"/admin/conversations/conversation/{talk}/change/").content.decode()
+    assert 'href="/admin/conversations/conversation/"' in plain

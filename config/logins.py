@@ -115,14 +115,14 @@ class LoginForm(AuthenticationForm):  # type: ignore[misc]
 
 
 def claim_login(request: HttpRequest, username: str) -> bool:
-    """Count a try of the login; False where a budget is used up."""
+    """Count a try of the login; False where a budget is used up. A refused try counts no further: one network alone
+    cannot use up the budget of an account."""
     network = network_of(request)
-    within = [
-        claim(username, network),
-        claim(EVERYBODY, network, limit=NETWORK_TRIES),
-        claim(username, EVERYWHERE, limit=ACCOUNT_TRIES) or _is_known_device(request, username),
-    ]
-    return all(within)
+    return (
+        claim(username, network)
+        and claim(EVERYBODY, network, limit=NETWORK_TRIES)
+        and (claim(username, EVERYWHERE, limit=ACCOUNT_TRIES) or _is_known_device(request, username))
+    )
 
 
 def claim(username: str, address: str, *, scope: str = PASSWORDS, limit: int = TRIES) -> bool:

@@ -67,8 +67,11 @@ class CodeForm(forms.Form):
 
 def _is_own_password(person: User, password: str) -> bool:
     """A stolen session has five tries, as a stranger at the login has."""
+    name = str(person.pk)
     with suppress(logins.HashingBusyError):
-        return logins.claim(str(person.pk), "", scope=TRIES_OF_OWNERS) and logins.is_password_right(person, password)
+        if logins.claim(name, "", scope=TRIES_OF_OWNERS) and logins.is_password_right(person, password):
+            logins.forget(name, "", scope=TRIES_OF_OWNERS)
+            return True
     return False
 
 

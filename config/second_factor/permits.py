@@ -49,7 +49,10 @@ def is_valid(user: User, code: str) -> bool:
     if not (ends.isascii() and ends.isdigit() and len(ends) < LENGTH and int(ends) * 60 > time.time()):
         return False
     hashed = _hash(user, f"{ends}{secret}")
-    return bool(StaticToken.objects.filter(device__user=user, device__name=NAME, token=hashed).exists())
+    found = bool(StaticToken.objects.filter(device__user=user, device__name=NAME, token=hashed).exists())
+    if found:  # a mistyped code of the app is no guess of this one
+        logins.forget(str(user.pk), "", scope=SCOPE)
+    return found
 
 
 def withdraw(user: User) -> None:

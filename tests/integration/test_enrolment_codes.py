@@ -17,7 +17,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from agents.models import AuditEntry
 from config.second_factor import devices, permits
 from config.second_factor.devices import AlreadyEnrolledError
-from tests.second_factors import OWN, by_password, code_of, enrolled, enrolling
+from tests.second_factors import OWN, by_password, code_of, enrolled, enrolling, wrong_for
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("required_factor")]
 
@@ -65,6 +65,19 @@ def test_five_guesses_and_no_more(anna: User) -> None:
     assert not any(permits.is_valid(anna, guess) for guess in ("x", "1-aaaaa-aaaaa", "", "٣-aaaaa-aaaaa", "9" * 40))
     assert not permits.is_valid(anna, code)
     assert permits.is_valid(anna, permits.issue(anna, by="test"))
+
+
+@pytest.mark.parametrize("mode", ["required", "optional"])
+def test_mistyped_codes_of_the_app_lock_nobody_out(anna: User, settings: Any, mode: str) -> None:
+    settings.STAFF_SECOND_FACTOR = "optional"
+    client, _page = by_password()
+    settings.STAFF_SECOND_FACTOR = mode
+    client.get(OWN)
+    form = enrolling(anna, key := client.session["second_factor_draft"])
+    for _ in range(6):
+        client.post(OWN, {**form, "code": wrong_for(key)})
+    client.post(OWN, {**form, "code": code_of(key)})
+    assert TOTPDevice.objects.exists()
 
 
 def test_an_operator_issues_it_on_record_and_not_for_who_has_one(anna: User) -> None:

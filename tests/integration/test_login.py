@@ -156,6 +156,12 @@ def test_an_account_guessed_from_everywhere_stays_open_to_a_browser_that_knows_i
     assert attempt("right horse", client=known, REMOTE_ADDR="203.0.113.2").status_code == 302
 
 
+def test_one_network_alone_locks_an_account_for_itself_only(staff: User) -> None:
+    for _ in range(60):
+        attempt(REMOTE_ADDR="198.51.100.9")
+    assert attempt("right horse", REMOTE_ADDR="203.0.113.5").status_code == 302
+
+
 def test_a_mark_of_another_account_opens_nothing(staff: User) -> None:
     User.objects.create_superuser("bert", password="right horse")
     known = Client()

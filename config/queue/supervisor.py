@@ -51,12 +51,13 @@ class Supervisor:
         self._beaten = 0.0
         self._database_said = ""
         self._code = Watch()
+        self._stop_asked = False
 
     def run(self) -> bool:
         """Work until SIGTERM or SIGINT, then stop within five seconds. True where the command should begin anew."""
         processes.adopt_orphans()
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _stop)
+            signal.signal(number, self._on_signal)
         try:
             for prepare in WARMERS:
                 prepare()
@@ -65,9 +66,14 @@ class Supervisor:
         except Stop:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_IGN)
+            self._stop_asked = False
             self._stop()
             return False
         return True
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> NoReturn:
+        self._stop_asked = True
+        raise Stop
 
     def _live(self) -> None:
         """Until a signal comes, or the code has changed: then everything is stopped, and a new image takes over."""
@@ -171,7 +177,13 @@ class Supervisor:
                     cursor.execute(STOPPED, [worker_id])
 
     def _database_away(self, error: BaseException) -> None:
-        """Workers wait for it themselves; we neither judge nor restart anybody meanwhile."""
+        """Workers wait for it themselves; we neither judge nor restart anybody meanwhile.
+
+        A signal in the middle of a transaction comes here as the error of its rollback: it is still a signal.
+        """
+        if self._stop_asked:
+            connection.close()
+            raise Stop from error
         said = type(error).__name__
         if said != self._database_said:
             log.warning("supervisor lost the database", reason=str(error).strip().splitlines()[0])
@@ -230,7 +242,3 @@ def queue_slot(name: str, slot: int) -> bool:
             return False
         defer(name, key=[name])
         return True
-
-
-def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise Stop

@@ -51,7 +51,10 @@ AREAS: dict[str, tuple[str, str]] = {  # area: modules, and names of test files 
     "checkpoints": ("agents/checkpoints.py", "checkpoints runtime runtime_crashes"),
     "queue": ("config/queue/rows.py config/queue/sweeping.py", "queue_rows queue_machine queue_rounds"),
     "rights": ("config/rls.py conversations/isolation.py", "isolation api_isolation definers owner_without_superuser"),
-    "filters": ("search/filters.py search/fusion.py", "search search_fusion search_api isolation search_page"),
+    "filters": (
+        "search/filters.py search/fusion.py",
+        "search_filters search search_fusion search_api isolation search_page",
+    ),
 }
 SWAPS: dict[type[ast.cmpop], str] = {
     ast.Eq: "!=", ast.NotEq: "==", ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">",
@@ -67,7 +70,7 @@ SQL_CHANGES = (
     (re.compile(r" ORDER BY [\w.]+(, [\w.]+)*(?! ?\()"), ""),
     (re.compile(r"ON CONFLICT[^\n]*WHERE [^\n]+"), "ON CONFLICT DO NOTHING"),
 )
-UNOBSERVED = ("logger", "log.info", "log.warning", "crash_point", "structlog")
+UNOBSERVED = ("logger", "log.info", "log.warning", "log.error", "crash_point", "structlog")
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,6 +232,42 @@ def test_release_frees_what_a_worker_held() -> None:
     assert states == [("waiting", 1, "It was killed."), ("waiting", 0, "")]
 
 
+def test_a_task_that_never_started_is_not_blamed() -> None:
+    defer("try.note")
+    claimed()
+    assert rows.release(0, blame="It was killed.") == 1
+    assert list(QueuedTask.objects.values_list("state", "attempts", "error")) == [("waiting", 0, "")]
+
+
+def test_what_was_claimed_and_not_started_is_free_at_once_and_what_runs_is_not() -> None:
+    defer("try.note", 1)
+    defer("try.note", 2)
+    started, _unstarted = claimed(), claimed()
+    rows.start(started.claim, Place(0, 1))
+    with connection.cursor() as cursor:
+        rows.release_unstarted(cursor, 0)
+        assert rows.claim(cursor, 0) is not None
+        assert rows.claim(cursor, 0) is None
+
+
+def test_a_dead_letter_keeps_the_reason_that_its_attempts_gave() -> None:
+    defer("try.note")
+    QueuedTask.objects.update(error="The disk was full.", attempts=4)
+    assert rows.start(claimed().claim, Place(0, 1))
+    pass_time(1000)
+    assert claimed().state == "dead"
+    assert QueuedTask.objects.get().error == "The disk was full."
+
+
+def test_the_time_until_something_is_due_is_known() -> None:
+    with connection.cursor() as cursor:
+        assert rows.next_due_in(cursor) is None
+        defer("try.note", at=timedelta(seconds=60))
+        due_in = rows.next_due_in(cursor)
+    assert due_in is not None
+    assert 50 < due_in <= 60
+
+
 # --- concurrency, on connections of their own ---
 @pytest.mark.django_db(transaction=True)
 def test_the_first_waits_for_the_data_of_the_second_wake_up() -> None:

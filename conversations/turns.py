@@ -16,8 +16,8 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import DurationField, F, Value
-from django.db.models.functions import Least
+from django.db.models import BigIntegerField, DurationField, F, Value
+from django.db.models.functions import Cast, Least
 
 from agents import audit
 from agents.outcomes import NOTHING, Outcome, Replied, Silent, Usage
@@ -48,7 +48,7 @@ class Claimed:
     input: list[dict[str, Any]]
     attempts: int
     redrafts: int
-    spent_tokens: int = 0  # by the attempts before this one
+    spent_tokens: int = 0  # by the attempts before this one, since staff retried the turn if they did
     spent_seconds: float = 0.0
 
 
@@ -91,7 +91,7 @@ FROM oldest WHERE turns.id = oldest.id AND (
     OR (status = 'running' AND lease_until <= clock_timestamp())
 )
 RETURNING turns.id, generation, conversation_id, interview_step, input, attempts, redrafts,
-    input_tokens + output_tokens::bigint, busy_ms
+    input_tokens + output_tokens::bigint - tokens_before_retry, busy_ms
 """
 WRITTEN_ON = """
 SELECT FROM turns AS ours WHERE conversation_id = %s AND id = %s AND (
@@ -211,7 +211,10 @@ def charge(claimed: Claimed, usage: Usage) -> None:
 
 
 def retry(turn_id: UUID, *, by: str) -> None:
-    """Run a failed turn once more, from its first attempt; where staff have the conversation the agent stays silent."""
+    """Run a failed turn once more, from its first attempt and with its whole budget.
+
+    Where staff have the conversation the agent stays silent.
+    """
     with transaction.atomic():
         turn = Turn.objects.filter(pk=turn_id).only("conversation_id").first()
         if turn is None:
@@ -220,7 +223,13 @@ def retry(turn_id: UUID, *, by: str) -> None:
         if not Conversation.objects.filter(pk=turn.conversation_id, mode=Mode.AUTO).exists():
             raise NothingToRetryError("The agent does not answer in this conversation now.")
         reopened = Turn.objects.filter(pk=turn_id, status=TurnStatus.FAILED).update(
-            status=TurnStatus.WAITING, attempts=0, error="", finished_at=None, next_attempt_at=_in(timedelta())
+            status=TurnStatus.WAITING,
+            attempts=0,
+            tokens_before_retry=Cast("input_tokens", BigIntegerField()) + F("output_tokens"),
+            busy_ms=0,
+            error="",
+            finished_at=None,
+            next_attempt_at=_in(timedelta()),
         )
         if not reopened:
             raise NothingToRetryError

@@ -84,6 +84,7 @@ class Turn(models.Model):
     trace = models.JSONField(_("trace"), db_default={}, default=dict)  # what the agent saw and did, for the story page
     input_tokens = models.IntegerField(_("input tokens"), db_default=0, default=0)
     output_tokens = models.IntegerField(_("output tokens"), db_default=0, default=0)
+    tokens_before_retry = models.BigIntegerField(_("tokens before the retry"), db_default=0, default=0)  # not in budget
     busy_ms = models.IntegerField(_("time of failed attempts, ms"), db_default=0, default=0)  # the budget counts it
     error = models.TextField(_("error"), blank=True, db_default="", default="")
     started_at = models.DateTimeField(_("started"), null=True)

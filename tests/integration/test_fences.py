@@ -170,3 +170,25 @@ def test_a_burst_that_overflows_is_logged_as_an_anomaly() -> None:
         quiet()
     sealed = [(line["trigger"], line["log_level"]) for line in logs if line["event"] == "buffer.flush"]
     assert sealed == [("overflow", "warning"), ("debounce", "info")]
+
+
+def test_a_turn_that_staff_try_again_has_its_whole_budget() -> None:
+    id_ = conversation()
+    spent: list[tuple[int, float]] = []
+
+    def answers(request: Request) -> Outcome:
+        spent.append((request.spent_tokens, request.spent_seconds))
+        if len(spent) < 3:
+            raise AgentError("The model is away.", usage=Usage(100, 10))
+        return Replied("well", usage=Usage(7, 1))
+
+    with override_settings(INTERVIEW_TURN_ATTEMPTS=2), agent(answers=answers):
+        say(id_, "hello")
+        quiet()
+        quiet()
+        turns.retry(Turn.objects.get(conversation_id=id_).pk, by="anna")
+        quiet()
+    assert [tokens for tokens, _seconds in spent] == [0, 110, 0]
+    assert spent[2][1] == 0
+    turn = Turn.objects.get(conversation_id=id_)
+    assert (turn.status, turn.input_tokens, turn.output_tokens) == (TurnStatus.DONE, 207, 21), "the cost is that of all"

@@ -96,7 +96,12 @@ def _outside(call: ToolCall, tool: Tool) -> None:
     """Start on record, then the call without any transaction, then its end. A lost end is never repeated."""
     from agents import calls
 
-    rights.check()
+    try:
+        rights.check()
+    except rights.NoIsolationError as error:
+        logger.error("approved call failed", call=str(call.pk), reason=type(error).__name__)
+        _finish(call.pk, CallStatus.APPROVED, CallStatus.FAILED, f"It failed: {error}")
+        return
     started = ToolCall.objects.filter(pk=call.pk, status=CallStatus.APPROVED).update(
         status=CallStatus.STARTED, updated_at=clock()
     )

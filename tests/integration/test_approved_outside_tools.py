@@ -28,6 +28,7 @@ from agents.models import AuditEntry, CallStatus, ToolCall
 from agents.models import Tool as Row
 from agents.tasks import give_up_lost_calls, wake_approved_calls
 from agents.tools import TOOLS, Call, NotDone, Tool
+from config import rls
 from config.columns import clock
 from config.queue import run_due
 from conversations import log, sessions
@@ -327,6 +328,14 @@ def test_the_result_of_another_conversations_call_is_not_shown(refunds: Refunds)
         say(own, "what was it?")
         quiet()
     assert [said.content for said in one.asked[0].history] == ["x"]
+
+
+def test_where_users_cannot_be_kept_apart_an_approved_call_fails_in_words(refunds: Refunds) -> None:
+    call = approved()
+    with patch.object(rls, "available", return_value=False):
+        run_due()
+    assert (refunds.paid, state(call)) == ([], CallStatus.FAILED)
+    assert "but it failed" in log.history(call.conversation_id)[-1].content
 
 
 @pytest.mark.parametrize(("decision", "status"), [("happened", CallStatus.DONE), ("not_happened", CallStatus.FAILED)])

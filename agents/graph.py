@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 import structlog
+from django.conf import settings
 from django.db.models import Max
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
@@ -241,6 +242,8 @@ def _model(request: Request, speaking: Speaking) -> BaseChatModel:
     name = model_name(config)
     if name != SCRIPTED:
         return compatible.from_settings(name)
+    if settings.PRODUCTION and config.model != SCRIPTED:
+        logger.warning("model.scripted_instead", agent=speaking.agent.name, model=config.model)
     burst = tuple(request.burst)
     language = "ru" if language_of(burst) == "ru" else config.language
     return ScriptedModel(

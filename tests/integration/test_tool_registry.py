@@ -9,15 +9,16 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+import structlog
 from django.core.management import call_command
 from django.test import override_settings
 
-from agents import allowlist, calls, checks, registry, toolbox
+from agents import allowlist, calls, checks, registry, runtime, toolbox
 from agents.models import Agent, Tool
 from agents.tools import TOOLS
-from tests.answering import an_agent, shipped
+from tests.answering import an_agent, asked, shipped
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)
 
 PACKAGE = "tests.outside_tools"
 
@@ -92,3 +93,13 @@ def test_production_without_a_key_says_who_answers_by_script(settings: Any) -> N
 def test_a_package_above_that_is_missing_is_no_error() -> None:
     assert allowlist.missing_packages() == ["no_such.package"]
     assert toolbox.problems()
+
+
+def test_an_agent_that_names_a_model_and_answers_by_script_is_logged(settings: Any) -> None:
+    settings.OPENAI_API_KEY = settings.OPENAI_BASE_URL = ""
+    settings.PRODUCTION = True
+    with structlog.testing.capture_logs() as logs:
+        runtime.run(asked(agent := an_agent(model="gpt-4o"), "hello"))
+        runtime.run(asked(an_agent(model="scripted"), "hello"))
+    events = [entry for entry in logs if entry["event"] == "model.scripted_instead"]
+    assert [(entry["agent"], entry["model"]) for entry in events] == [(agent.name, "gpt-4o")]

@@ -164,6 +164,21 @@ def test_a_session_can_be_followed_and_taken_up_again_until_the_key_is_revoked()
         _follow(caller, session, site)
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_stream_of_the_api_names_no_member_of_staff() -> None:
+    caller = Caller()
+    session = caller.session()
+    takeover.reply(Conversation.objects.get().pk, "from a person", by="anna")
+    with serving(raw.url(), caller.token) as site:
+        stream = Stream(site, f"/api/sessions/{session}/events?after_index=-1")
+        eventually(lambda: stream.heard("message"), "the message comes")
+        (said,) = stream.heard("message")
+        assert (said["content"], said["role"]) == ("from a person", "assistant")
+        assert "author" not in said
+        assert "anna" not in str(stream.events)
+        stream.close()
+
+
 def _follow(caller: Caller, session: str, site: Site) -> None:
     path = f"/api/sessions/{session}/events"
     stream = Stream(site, path)

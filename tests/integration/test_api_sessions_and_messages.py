@@ -9,6 +9,7 @@ import pytest
 
 from agents import registry
 from conversations import sessions
+from tests.answering import an_agent
 from tests.api import Caller, refused
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("kept_rows")]
@@ -62,6 +63,15 @@ def test_without_a_chat_every_call_opens_a_session(api: Caller) -> None:
 
 def test_an_agent_that_is_not_there_is_refused(api: Caller) -> None:
     assert refused(api.call("POST", "/sessions", {"user_id": 7, "agent": "nobody"}), 400, "unknown_agent", "agent")
+
+
+def test_a_key_bound_to_a_user_is_told_no_names_of_agents(api: Caller) -> None:
+    name = an_agent().name
+    unknown = {"user_id": 7, "agent": "nobody"}
+    bound = Caller(user_id=7).call("POST", "/sessions", unknown)
+    assert refused(bound, 400, "unknown_agent", "agent")
+    assert name not in bound.json()["detail"]
+    assert name in api.call("POST", "/sessions", unknown).json()["detail"]
 
 
 def test_messages_are_appended_and_read_in_order(api: Caller) -> None:

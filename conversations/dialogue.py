@@ -11,12 +11,13 @@ from uuid import UUID
 
 from agents.request import Said
 from config.statements import ask
+from conversations.fates import SET_ASIDE
 
 WAITING_AT_MOST = 200  # messages that may stand behind the burst and wait for turns of their own
 
 # The function reads a page by its index whatever the statistics say; a join here would be planned over all messages.
-# Left out are the burst itself, what still waits for its own turn, and what no model accepts (fates.SET_ASIDE).
-BEFORE = """
+# Left out are the burst itself, what still waits for its own turn, and what no model accepts.
+BEFORE = f"""
 SELECT newest.role, newest.content, tool_calls.tool, tool_calls.status, tool_calls.result
 FROM get_session_messages(%s, %s::integer) AS newest
 LEFT JOIN message_fates AS fate ON fate.message_id = newest.id
@@ -24,10 +25,10 @@ LEFT JOIN turns ON turns.id = fate.turn_id
 LEFT JOIN messages AS reply ON reply.id = turns.reply_id
 LEFT JOIN tool_calls ON newest.role = 'assistant' AND tool_calls.conversation_id = newest.conversation_id
     AND tool_calls.id = CASE
-    WHEN newest.metadata ->> 'tool_call' ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+    WHEN newest.metadata ->> 'tool_call' ~ '^[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}$'
     THEN (newest.metadata ->> 'tool_call')::uuid END
 WHERE newest.id <> ALL (%s::uuid[]) AND NOT (newest.inbound AND fate.message_id IS NULL)
-    AND fate.rule IS DISTINCT FROM 'set_aside'
+    AND fate.rule IS DISTINCT FROM '{SET_ASIDE}'
 ORDER BY coalesce(reply.message_index, newest.message_index), newest.message_index
 """
 

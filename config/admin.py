@@ -212,7 +212,7 @@ class UserAdmin(_NamesPermissions, _OnRecord, SecondFactorReset, DjangoUserAdmin
         return (*super().get_readonly_fields(request, obj), *rights)
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        """A superuser's account, its password included, is changed by superusers."""
+        """An account, its password included, is changed by those who have at least its rights."""
         return super().has_change_permission(request, obj) and _may_touch(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
@@ -220,7 +220,16 @@ class UserAdmin(_NamesPermissions, _OnRecord, SecondFactorReset, DjangoUserAdmin
 
 
 def _may_touch(request: HttpRequest, person: User | None) -> bool:
-    return person is None or bool(request.user.is_superuser) or not person.is_superuser
+    """Whoever sets a password may log in with it: nobody gains a right by that."""
+    if person is None or request.user.is_superuser:
+        return True
+    return not person.is_superuser and _rights_of(person) <= _rights_of(request.user)
+
+
+def _rights_of(person: Any) -> set[int]:
+    """Rights given to the account or by its groups; a deactivated account counts, since it may be activated again."""
+    given = Permission.objects.filter(models.Q(user=person) | models.Q(group__user=person))
+    return set(given.values_list("pk", flat=True))
 
 
 @admin.register(Group)

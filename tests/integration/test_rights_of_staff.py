@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 
 from conversations import log, sessions
@@ -11,6 +11,10 @@ from search.models import Entry
 from tests.searching import settle
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+NEW_PASSWORD = {"password1": "another horse 1", "password2": "another horse 1"}
+DATES = {"date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
 
 
 def staff_with(*names: str) -> tuple[Client, User]:
@@ -25,7 +29,7 @@ def test_who_may_change_accounts_cannot_become_a_superuser() -> None:
     client, person = staff_with("view_user", "change_user")
     page = f"/admin/auth/user/{person.pk}/change/"
     form = {"username": "olga", "is_active": "on", "is_staff": "on", "is_superuser": "on", "groups": [], "email": ""}
-    form |= {"date_joined_0": "2026-01-01", "date_joined_1": "00:00:00", "first_name": "Olga", "last_name": ""}
+    form |= {"first_name": "Olga", "last_name": "", **DATES}
     client.post(page, form)
     person.refresh_from_db()
     assert (person.is_superuser, person.first_name) == (False, "Olga")
@@ -36,10 +40,34 @@ def test_a_superusers_password_is_for_superusers() -> None:
     client, _person = staff_with("view_user", "change_user", "delete_user")
     for page in ("password", "delete"):
         assert client.post(f"/admin/auth/user/{root.pk}/{page}/", {}).status_code == 403
-    new = {"password1": "another horse 1", "password2": "another horse 1"}
-    client.post(f"/admin/auth/user/{root.pk}/password/", new)
+    client.post(f"/admin/auth/user/{root.pk}/password/", NEW_PASSWORD)
     root.refresh_from_db()
     assert root.check_password("right horse")
+
+
+@pytest.mark.parametrize("is_active", [True, False])
+@pytest.mark.parametrize("by_group", [True, False])
+def test_an_account_with_more_rights_is_not_for_those_with_fewer(by_group: bool, is_active: bool) -> None:
+    boss = User.objects.create_user("boss", "boss@example.org", "right horse", is_staff=True, is_active=is_active)
+    more = Permission.objects.get(codename="delete_user")
+    if by_group:
+        group = Group.objects.create(name="those who delete")
+        group.permissions.add(more)
+        boss.groups.add(group)
+    else:
+        boss.user_permissions.add(more)
+    client, person = staff_with("view_user", "change_user")
+    page = f"/admin/auth/user/{boss.pk}/"
+    form = {"username": "boss", "is_active": "on", "is_staff": "on", "email": "olga@example.org", **DATES}
+    assert client.post(f"{page}password/", NEW_PASSWORD).status_code == 403
+    assert client.post(f"{page}change/", form).status_code == 403
+    boss.refresh_from_db()
+    assert (boss.email, boss.check_password("right horse")) == ("boss@example.org", True)
+    person.user_permissions.add(more)
+    assert client.post(f"{page}password/", NEW_PASSWORD).status_code == 302
+    assert client.post(f"{page}change/", form).status_code == 302
+    boss.refresh_from_db()
+    assert (boss.email, boss.check_password("another horse 1")) == ("olga@example.org", True)
 
 
 def test_who_may_see_the_index_alone_reads_no_message() -> None:

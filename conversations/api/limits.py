@@ -1,18 +1,21 @@
-"""How much one key may ask in a minute, counted for all processes together (ADR 0042).
+"""How much one key may ask in a minute, counted for all processes together (ADR 0042), and how many streams it opens.
 
 A process draws calls from the shared count by the handful and spends them from memory, so that almost no request
 writes. What a process drew and did not spend is lost at the end of the minute: many processes allow a little less than
-the limit, never more.
+the limit, never more. Open streams are counted by each process for itself: what a crash leaves behind is no stream.
 """
 
 import math
 import threading
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from weakref import WeakSet
 
 import psycopg
 import structlog
 from django.db import DatabaseError, OperationalError, connection
+from django.http import StreamingHttpResponse
 
 from conversations.api.errors import ApiError
 
@@ -48,6 +51,24 @@ class Purse:
     dry: bool
 
 
+class Stream(StreamingHttpResponse):
+    """Server-sent events for one key, counted until it is closed, or collected where nobody closed it."""
+
+    def __init__(self, events: AsyncIterator[bytes], subject: str) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(events, content_type="text/event-stream", headers=headers)
+        self.subject = subject
+
+    def close(self) -> None:
+        with _lock:
+            if streams := _streams.get(self.subject):
+                streams.discard(self)
+                if not streams:
+                    del _streams[self.subject]
+        super().close()
+
+
+_streams: dict[str, WeakSet[Stream]] = {}
 _purses: dict[tuple[str, str], Purse] = {}
 _lock = threading.Lock()
 
@@ -76,6 +97,17 @@ def allow(kind: str, subject: str, *, limit: int) -> None:
             f"More than {limit} calls a minute. Try again in {seconds} s.",
             headers={"Retry-After": str(seconds)},
         )
+
+
+def stream(subject: str, events: AsyncIterator[bytes], *, limit: int) -> Stream:
+    """The response that streams these events, or 429 where this process serves as many to this key already."""
+    response = Stream(events, subject)
+    with _lock:
+        streams = _streams.setdefault(subject, WeakSet())
+        if 0 < limit <= len(streams):
+            raise ApiError(429, "too_many_streams", f"This key has {limit} streams open. Close one of them first.")
+        streams.add(response)
+    return response
 
 
 def _from_purse(kind: str, subject: str) -> int | None:

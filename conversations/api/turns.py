@@ -6,12 +6,14 @@ from http import HTTPMethod
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.db import connection
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from ninja import Query
 
 from conversations import live, sessions
+from conversations.api import limits
 from conversations.api.calls import Calls, own_session
 from conversations.api.schemas import Id, Latest, Since, Turns, TurnShape
 from conversations.keys import Caller
@@ -72,11 +74,8 @@ def follow_session(request: HttpRequest, session_id: Id, since: Query[Since]) ->
         after = since.after_index if since.after_index is not None else count - 1
     if not connection.in_atomic_block:
         connection.close()  # a stream may last for hours: give the connection back before it begins
-    return StreamingHttpResponse(
-        _stream(session_id, after, request.auth),  # type: ignore[attr-defined]
-        content_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
+    caller: Caller = request.auth  # type: ignore[attr-defined]
+    return limits.stream(str(caller.key_id), _stream(session_id, after, caller), limit=settings.API_STREAMS_PER_KEY)
 
 
 async def _stream(session_id: UUID, after_index: int, caller: Caller) -> AsyncIterator[bytes]:

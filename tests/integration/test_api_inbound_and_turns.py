@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from conversations import keys, takeover
+from conversations.api import limits
+from conversations.api.errors import ApiError
 from conversations.models import Conversation, Message, Turn
 from tests import raw
 from tests.api import Caller, refused
@@ -177,6 +181,46 @@ def test_a_stream_of_the_api_names_no_member_of_staff() -> None:
         assert "author" not in said
         assert "anna" not in str(stream.events)
         stream.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_key_has_so_many_streams_open_and_no_more() -> None:
+    caller, other = Caller(), Caller()
+    path = f"/api/sessions/{caller.session()}/events"
+    with serving(raw.url(), caller.token, API_STREAMS_PER_KEY="2") as site:
+        first, second = Stream(site, path), Stream(site, path)
+        third = Stream(site, path)
+        assert (first.response.status, second.response.status, third.response.status) == (200, 200, 429)
+        status, refusal = site.ask("GET", path.removeprefix("/api"))
+        assert (status, refusal["error"]) == (429, "too_many_streams")
+        another = Stream(replace(site, token=other.token), path)
+        assert another.response.status == 200, "each key has streams of its own"
+        first.close()
+        eventually(lambda: _taken(site, path), "the place of a closed stream is free again")
+        for stream in (second, third, another):
+            stream.close()
+
+
+def test_a_stream_makes_room_when_it_is_closed() -> None:
+    async def events() -> AsyncIterator[bytes]:
+        yield b""
+
+    first = limits.stream("one key", events(), limit=1)
+    with pytest.raises(ApiError, match="This key has 1 streams open"):
+        limits.stream("one key", events(), limit=1)
+    limits.stream("another key", events(), limit=1).close()
+    first.close()
+    limits.stream("one key", events(), limit=1).close()
+    assert limits._streams.keys() & {"one key", "another key"} == set()
+    for _ in range(3):
+        limits.stream("no limit", events(), limit=0)
+
+
+def _taken(site: Site, path: str) -> bool:
+    stream = Stream(site, path)
+    taken = stream.response.status == 200
+    stream.close()
+    return taken
 
 
 def _follow(caller: Caller, session: str, site: Site) -> None:

@@ -46,6 +46,14 @@ def pieces(text: str) -> list[Piece]:
     return found
 
 
+def beginning(text: str, most: int) -> str:
+    """The text up to where it has so many invisible characters: shown, each takes as much room as a word and more."""
+    for number, match in enumerate(UNSEEN.finditer(text.replace("\r\n", "\n"))):
+        if number == most:
+            return match.string[: match.start()]
+    return text
+
+
 def plain(text: str) -> str:
     """One line with every invisible character spelled out."""
     return " ".join(UNSEEN.sub(lambda match: f"⟨{_name(match[0])}⟩", text).split())

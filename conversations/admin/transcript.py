@@ -14,7 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.functional import cached_property
 
-from config.text import Piece, pieces, plain
+from config.text import Piece, beginning, pieces, plain
 from conversations.admin import desk, playground
 from conversations.admin.burst import told
 from conversations.models import Conversation, Delivery, Message, MessageBuffer, Mode, Role
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PAGE = 50
 CUT = 20_000  # characters of one message a page carries; the rest is behind a link
+UNSEEN_AT_MOST = 1_000  # invisible characters of one message, or of its metadata, that are shown
 FOLD = 1_200  # characters, or
 FOLD_LINES = 20  # lines, above which a message is folded
 FOLDED = 600  # characters, and
@@ -67,7 +68,7 @@ class Bubble:
     def metadata(self) -> list[Piece]:
         if not self.message.metadata:
             return []
-        return pieces(json.dumps(self.message.metadata, ensure_ascii=False, indent=2))
+        return _metadata(self.message.metadata)
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def show(model_admin: ModelAdmin, request: HttpRequest, conversation: Conversati
         "subtitle": None,
         "original": conversation,
         "conversation": conversation,
-        "metadata": pieces(json.dumps(conversation.metadata, ensure_ascii=False, indent=2)),
+        "metadata": _metadata(conversation.metadata),
         "window": window,
         "newest": window.newer is None and not any(name in request.GET for name in ("at", "before", "after")),
         "follows": window.newer is None and conversation.mode != Mode.CLOSED,
@@ -140,8 +141,17 @@ def read(
         rows = rows.filter(message_index__gt=after).order_by("message_index")
     messages = sorted(rows[:PAGE], key=lambda message: message.message_index)
     on_their_way = _undelivered(messages)
-    bubbles = [Bubble(message, message.start, on_their_way.get(message.pk, [])) for message in messages]
+    bubbles = [
+        Bubble(message, beginning(message.start, UNSEEN_AT_MOST), on_their_way.get(message.pk, []))
+        for message in messages
+    ]
     return Window(bubbles, conversation.message_count, at)
+
+
+def _metadata(metadata: dict[str, Any]) -> list[Piece]:
+    text = json.dumps(metadata, ensure_ascii=False, indent=2)
+    start = beginning(text, UNSEEN_AT_MOST)
+    return pieces(start if start == text else f"{start} …")
 
 
 def _undelivered(messages: list[Message]) -> dict[UUID, list[Delivery]]:

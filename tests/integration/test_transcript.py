@@ -209,6 +209,20 @@ def test_a_long_message_is_folded_and_a_huge_one_is_a_link(staff: Client) -> Non
     assert whole.content.decode() == huge
 
 
+def test_invisible_characters_do_not_fill_the_page(staff: Client) -> None:
+    conversation = sessions.open(7)[0]
+    text = "x" + "\u200b" * transcript.CUT
+    log.append(conversation.pk, "user", text, metadata={"hidden": "\u2060" * 5_000, "z": "the end"})
+    log.append(conversation.pk, "user", "a line\r\n" * (transcript.UNSEEN_AT_MOST + 1) + "the last line")
+    page = staff.get(f"{LIST}{conversation.pk}/change/").content.decode()
+    most = transcript.UNSEEN_AT_MOST
+    assert most <= page.count(">U+200B<") <= most + transcript.FOLDED
+    assert page.count(">U+2060<") == most
+    assert page.count("The whole message as text") == 1, "the long one is cut, the one with line ends is not"
+    assert "the last line" in page
+    assert staff.get(f"{LIST}{conversation.pk}/message/0/").content.decode() == text
+
+
 def test_the_plain_text_of_a_message_cannot_act(staff: Client) -> None:
     found = conversation("<script>alert(1)</script>")
     response = staff.get(f"{LIST}{found.pk}/message/0/")

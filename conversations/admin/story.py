@@ -18,8 +18,9 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from config.text import Piece, pieces, plain
+from config.text import Piece, beginning, pieces, plain
 from conversations.admin import links
+from conversations.admin.transcript import UNSEEN_AT_MOST
 from conversations.models import Delivery, Message, MessageFate, Role, Trigger, Turn, TurnStatus
 
 if TYPE_CHECKING:
@@ -331,7 +332,8 @@ def _as_text(value: Any) -> str:
 
 
 def _cut(text: str) -> list[Piece]:
-    return pieces(text if len(text) <= CUT else f"{text[:CUT]} …")
+    start = beginning(text[:CUT], UNSEEN_AT_MOST)
+    return pieces(start if start == text else f"{start} …")
 
 
 def _moment(text: Any, otherwise: datetime) -> datetime:

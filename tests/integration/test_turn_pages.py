@@ -19,6 +19,7 @@ from agents.models import AuditEntry
 from agents.outcomes import Outcome, Replied, Silent, Usage
 from agents.runtime import AgentBrokenError, Request
 from conversations import buffering, corrections, log, sessions, takeover
+from conversations.admin.transcript import UNSEEN_AT_MOST
 from conversations.models import Delivery, Fate, MessageBuffer, Mode, Turn
 from tests.conversing import agent, conversation, fates, quiet, replies, say
 from tests.integration.test_transcript import XSS, Skeleton
@@ -325,6 +326,12 @@ def test_a_failed_silent_or_unfinished_turn_has_a_story_too(staff: Client) -> No
         trace={"prompt": "text", "tool_calls": "odd"}, extended_by_typing=1
     )
     assert "odd" in story(staff, Turn.objects.get(conversation_id=talk))
+
+
+def test_invisible_characters_do_not_fill_a_story(staff: Client) -> None:
+    turn = answered("x" + "\u200b" * 5_000, answers=lambda _request: Replied("y" + "\u2060" * 5_000))
+    text = story(staff, turn)
+    assert text.count(">U+200B<") == text.count(">U+2060<") == UNSEEN_AT_MOST
 
 
 def test_a_story_is_few_queries_however_large_the_burst(staff: Client) -> None:
